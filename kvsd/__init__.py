@@ -1,0 +1,1 @@
+"""kvsd: a sharded, replicated, causally consistent key-value store over plain HTTP."""

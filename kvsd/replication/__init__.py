@@ -1,0 +1,1 @@
+"""The pure core: all decisions of a node, no input or output."""

@@ -1,0 +1,120 @@
+"""
+What a replica has its node do, in this order: write, and once that is durable, send and answer.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from kvsd.replication.causality import VersionVector
+from kvsd.replication.configuration import Configuration
+from kvsd.replication.messages import Message
+from kvsd.replication.record import Op, Row
+from kvsd.replication.requests import Outcome
+
+Ticket = int
+
+
+class Now(NamedTuple):
+    """The time of an event: seconds of a clock that never jumps, milliseconds since 1970 of one that may."""
+
+    monotonic: float
+    wall_ms: int
+
+
+# What is to be kept.
+
+
+class SetRow(NamedTuple):
+    """Keep a row of a replica (named by the writer that it is)."""
+
+    role: bytes
+    row: Row
+
+
+class DropRow(NamedTuple):
+    """Forget a row of a replica."""
+
+    role: bytes
+    tenure: int
+    key: str
+
+
+class LogOp(NamedTuple):
+    """Keep an op under its number in the order of arrival."""
+
+    role: bytes
+    arrival: int
+    op: Op
+
+
+class DropOps(NamedTuple):
+    """Forget logged ops, by their numbers of arrival."""
+
+    role: bytes
+    arrivals: Sequence[int]
+
+
+class SetVector(NamedTuple):
+    """Keep what a replica has seen: its shard, its version vector and the latest stamp."""
+
+    role: bytes
+    shard: str
+    vector: VersionVector
+    hlc: int
+
+
+class SetBindings(NamedTuple):
+    """Keep the bindings: by address the instance, and whether a majority is known to have bound it."""
+
+    bindings: dict[str, tuple[bytes, bool]]
+
+
+class SetConfiguration(NamedTuple):
+    """Keep the configuration."""
+
+    configuration: Configuration
+
+
+Keep = SetRow | DropRow | LogOp | DropOps | SetVector | SetBindings | SetConfiguration
+
+
+# What a node is told to do.
+
+
+class Write(NamedTuple):
+    """Make these durable, all or none; ``position`` counts the writes of a replica."""
+
+    position: int
+    changes: Sequence[Keep]
+
+
+class Send(NamedTuple):
+    """Send a message, once everything up to the position ``after`` is durable."""
+
+    after: int
+    peer: str
+    message: Message
+
+
+class Reply(NamedTuple):
+    """Answer a client, once everything up to the position ``after`` is durable."""
+
+    after: int
+    ticket: Ticket
+    outcome: Outcome
+
+
+class Halt(NamedTuple):
+    """Stop the process: going on would break a promise.  The reason in words."""
+
+    reason: str
+
+
+class Note(NamedTuple):
+    """Something an operator wants to know: the name of an event and its facts, never a value or a token."""
+
+    event: str
+    facts: dict[str, object]
+
+
+Effect = Write | Send | Reply | Halt | Note

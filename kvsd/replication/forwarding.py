@@ -1,0 +1,171 @@
+"""
+Forwarding: a request for which another replica is the right one, because this node is no member of the key's shard or
+because that replica already has what the request depends on.
+
+Members are tried one after another.  A write may be carried out more than once by that: by a member that falls silent
+before it answers, or that gets the request late.  All tries carry one id and one stamp, drawn before the first (see
+:class:`kvsd.replication.requests.Put`), so it takes effect once, and never over anything that came after it.
+"""
+
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from kvsd.replication.causality import VersionVector
+from kvsd.replication.effects import Now, Ticket
+from kvsd.replication.messages import Forward, Forwarded
+from kvsd.replication.requests import (
+    CountKeys,
+    Outcome,
+    Overloaded,
+    Put,
+    Request,
+    StorageFull,
+    Unassigned,
+    Unavailable,
+    Unmet,
+)
+from kvsd.replication.state import State
+
+
+@dataclass
+class Forwarding:
+    """A request under way: whom to ask next, whom it was sent to, and what was last heard of it."""
+
+    ticket: Ticket
+    shard: str
+    request: Request
+    candidates: list[str]
+    peer: str = ""
+    deadline: float = 0.0
+    patient: bool = False
+    """Whether it is on its last round, in which the member asked may wait."""
+    last: Outcome | None = None
+
+    def attempt(self, wait: float) -> Request:
+        """The request as it is to be tried now, with the time in seconds for which it may wait there."""
+        if isinstance(self.request, CountKeys):
+            return self.request
+        return replace(self.request, wait=wait)
+
+
+class Forwards:
+    """The requests that this node has sent on and that are unanswered."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._under_way: dict[int, Forwarding] = {}
+        self._count = state.identity.boot << 32  # never a number of an earlier run of this process
+        self.total = 0
+
+    def __len__(self) -> int:
+        """How many requests are under way."""
+        return len(self._under_way)
+
+    # Whom to ask
+
+    def candidates(self, shard: str, request: Request) -> list[str]:
+        """The members to try: those known to have what the request depends on first, otherwise in turns."""
+        others = self._state.others(shard)
+        turn = self._turn(request) % len(others) if others else 0
+        needed = self._needed(shard, request)
+        return sorted(others[turn:] + others[:turn], key=lambda address: not self._state.holds(address, shard, needed))
+
+    def satisfying(self, shard: str, request: Request) -> list[str]:
+        """The members that are known to have what the request depends on."""
+        needed = self._needed(shard, request)
+        return [a for a in self.candidates(shard, request) if self._state.holds(a, shard, needed)]
+
+    def _turn(self, request: Request) -> int:
+        """Spread requests over the members, but send the retries of one request to the same one."""
+        if isinstance(request, Put) and request.request:
+            return sum(request.request.encode())
+        self._count += 1
+        return self._count
+
+    @staticmethod
+    def _needed(shard: str, request: Request) -> VersionVector:
+        return {} if isinstance(request, CountKeys) else request.token.dependencies.get(shard, {})
+
+    # The way there
+
+    def start(self, ticket: Ticket, shard: str, request: Request, candidates: list[str], now: Now) -> Outcome | None:
+        """Send a request to the first candidate; returns an outcome where there is none to wait for."""
+        if len(self._under_way) >= self._state.limits.forwards:
+            return Overloaded("Too many requests are being forwarded; try again later")
+        self.total += 1
+        return self._next(Forwarding(ticket, shard, self._identified(request, now), candidates), now)
+
+    def _identified(self, request: Request, now: Now) -> Request:
+        """A write that can be tried twice: with an id, and a stamp of this moment, beyond all that its author has seen."""
+        if not isinstance(request, Put):
+            return request
+        self._count += 1
+        identity = self._state.identity
+        self._state.clock.witness(request.token.hlc)
+        minted = f"{identity.instance.hex()[:16]}-{identity.boot:x}-{self._count}"
+        return replace(request, request=request.request or minted, stamp=self._state.tick(now))
+
+    def _next(self, forwarding: Forwarding, now: Now) -> Outcome | None:
+        while forwarding.candidates:
+            peer = forwarding.candidates.pop(0)
+            if self._state.usable(peer):
+                self._send(forwarding, peer, 0.0, now)
+                return None
+        return self._last_round(forwarding, now)
+
+    def _last_round(self, forwarding: Forwarding, now: Now) -> Outcome | None:
+        """All were asked: have one of them wait, where the client would rather wait and this node can't do it."""
+        wait = 0.0 if isinstance(forwarding.request, CountKeys) else forwarding.request.wait
+        others = self.candidates(forwarding.shard, forwarding.request)
+        can_wait = wait > 0 and others and forwarding.shard not in self._state.roles
+        if isinstance(forwarding.last, Unmet) and can_wait and not forwarding.patient:
+            forwarding.patient = True
+            self._send(forwarding, others[0], wait, now)
+            return None
+        return forwarding.last or Unavailable(forwarding.shard)
+
+    def _send(self, forwarding: Forwarding, peer: str, wait: float, now: Now) -> None:
+        self._count += 1
+        forwarding.peer = peer
+        forwarding.deadline = now.monotonic + self._state.limits.forward_seconds + wait
+        self._under_way[self._count] = forwarding
+        self._state.out.send(peer, Forward(self._count, forwarding.attempt(wait)), after=0)
+
+    # The way back
+
+    def answered(self, peer: str, message: Forwarded, now: Now) -> tuple[Forwarding, Outcome] | None:
+        """A member's answer: final, or a reason to try the next one (then None)."""
+        forwarding = self._under_way.get(message.id)
+        if forwarding is None or forwarding.peer != peer:
+            return None
+        del self._under_way[message.id]
+        if not isinstance(message.outcome, Unmet | Unassigned | Overloaded | StorageFull):
+            return forwarding, message.outcome
+        if not isinstance(message.outcome, Unassigned):
+            forwarding.last = message.outcome
+        outcome = self._next(forwarding, now)
+        return (forwarding, outcome) if outcome else None
+
+    def failed(self, peer: str, now: Now) -> list[tuple[Forwarding, Outcome]]:
+        """A peer can't be used any more: try the next member for what was sent to it."""
+        return self._retry([id_ for id_, forwarding in self._under_way.items() if forwarding.peer == peer], now)
+
+    def tick(self, now: Now) -> list[tuple[Forwarding, Outcome]]:
+        """Try the next member where one took too long; returns what came to an end."""
+        return self._retry(
+            [i for i, forwarding in self._under_way.items() if forwarding.deadline <= now.monotonic], now
+        )
+
+    def _retry(self, ids: list[int], now: Now) -> list[tuple[Forwarding, Outcome]]:
+        ended = []
+        for id_ in ids:
+            forwarding = self._under_way.pop(id_)
+            outcome = self._next(forwarding, now)
+            if outcome:
+                ended.append((forwarding, outcome))
+        return ended
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Nobody waits for the answer any more."""
+        self._under_way = {id_: f for id_, f in self._under_way.items() if f.ticket != ticket}

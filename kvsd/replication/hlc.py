@@ -1,0 +1,26 @@
+"""
+The hybrid logical clock: stamps near real time that never contradict causality.
+
+A stamp is one integer, milliseconds since 1970 in the upper bits and a counter in the lower 16.  See Kulkarni et
+al., "Logical Physical Clocks" (OPODIS 2014).  The clock's reading is handed in: it may be wrong by any amount, then
+stamps are merely less near to real time.
+"""
+
+COUNTER_BITS = 16
+MAX_STAMP = 2**63 - 1
+
+
+class HybridClock:
+    """Issues stamps, each larger than all issued or witnessed before."""
+
+    def __init__(self, latest: int = 0) -> None:
+        self.latest = latest
+
+    def tick(self, wall_ms: int) -> int:
+        """A new stamp, at the wall clock's reading in milliseconds or just after the latest stamp."""
+        self.latest = max(wall_ms << COUNTER_BITS, self.latest + 1)
+        return self.latest
+
+    def witness(self, stamp: int) -> None:
+        """Make every later stamp larger than this one."""
+        self.latest = max(self.latest, stamp)

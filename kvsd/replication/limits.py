@@ -1,0 +1,43 @@
+"""The bounds and intervals of a replica, all in one place; every queue has one."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds in counts and bytes, intervals in seconds."""
+
+    tick_seconds: float = 0.1
+    heartbeat_seconds: float = 0.3
+
+    suspect_seconds: float = 1.0
+    """A peer that was silent for this long, or for longer than its heartbeats' jitter explains, is avoided."""
+    down_seconds: float = 3.0
+    """A node of which nobody has heard for this long leaves the view."""
+    damping_seconds: float = 2.0
+    """A suspected peer is trusted again once its link has been good for this long."""
+
+    forward_seconds: float = 1.0
+    """How long a forwarded request may stay unanswered, on top of the time that its client is ready to wait."""
+    pull_grace_seconds: float = 0.2
+    """How long a replica lets a push arrive before it pulls what a peer reports."""
+    pull_timeout_seconds: float = 2.0
+    upkeep_seconds: float = 1.0
+    """How often the log is truncated and tombstones are collected."""
+
+    page_bytes: int = 256 * 1024
+    page_rows: int = 10_000
+    log_bytes: int = 64 * 1024 * 1024
+    log_drops: int = 5_000
+    """How many ops leave the log, and tombstones the store, at one upkeep."""
+    holdback_ops: int = 10_000
+    holdback_bytes: int = 32 * 1024 * 1024
+    waiters: int = 1_000
+    forwards: int = 10_000
+    requests: int = 65_536
+    """How many recent requests with an id are remembered."""
+
+    clock_ahead_ms: int = 60_000
+    """A node whose clock is further ahead of its peers' coordinates no writes: it would win every conflict."""
+    counter_slack: int = 1_000_000
+    """A token that names a write this far beyond all that was heard of can't be genuine."""

@@ -1,0 +1,169 @@
+"""
+Who is up: a failure detector that only ever reports.
+
+A peer is *alive* until nothing was heard of it for longer than the jitter of its heartbeats explains (mean + 4
+deviations, as TCP's timer does it: RFC 6298), or a message to it failed; then it is *suspect* and avoided.  It is
+trusted again only once its link has been good for a while (flap damping).  A node is *down*, and out of the view,
+when neither this node nor any node that this one hears has heard of it for longer.  None of this ever changes the
+configuration: a partition must not fork the cluster.
+"""
+
+from collections.abc import Iterable, Mapping
+from statistics import median
+
+from kvsd.replication.causality import VersionVector
+from kvsd.replication.limits import Limits
+from kvsd.replication.placement import address_order
+
+
+class Peer:
+    """What is known of another node; times are monotonic seconds."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.instance = b""
+        self.epoch = 0
+        self.heard: float | None = None
+        self.evidence: float | None = None
+        """When anybody last heard of it."""
+        self.suspected = False
+        self.good_since: float | None = None
+        self.told: float | None = None
+        """When it was last sent a heartbeat."""
+        self.vectors: dict[str, VersionVector] = {}
+        self.ahead_ms = 0
+        """By how much this node's clock is ahead of the peer's."""
+        self._beat: float | None = None
+        self._mean = 0.0
+        self._deviation = 0.0
+
+    def beat(self, now: float, interval: float) -> None:
+        """Learn from a heartbeat how regular they are."""
+        gap = min(now - self._beat, 10 * interval) if self._beat is not None else interval
+        self._beat = now
+        self._mean += (gap - self._mean) / 8
+        self._deviation += (abs(gap - self._mean) - self._deviation) / 4
+
+    def patience(self, limits: Limits) -> float:
+        """For how many seconds silence means nothing."""
+        return min(max(limits.suspect_seconds, self._mean + 4 * self._deviation), limits.down_seconds)
+
+    @property
+    def usable(self) -> bool:
+        """Whether to send it anything but heartbeats."""
+        return self.heard is not None and not self.suspected
+
+    def silent(self, now: float) -> float | None:
+        """For how many seconds nothing was heard of it directly; None if nothing ever was."""
+        return None if self.heard is None else max(0.0, now - self.heard)
+
+
+class Liveness:
+    """All peers, and when each was last heard."""
+
+    def __init__(self, me: str, limits: Limits) -> None:
+        self._me = me
+        self._limits = limits
+        self._ticked: float | None = None
+        self.peers: dict[str, Peer] = {}
+
+    def watch(self, addresses: Iterable[str]) -> None:
+        """Keep an eye on these nodes, and on no others."""
+        wanted = sorted(set(addresses) - {self._me})
+        self.peers = {address: self.peers.get(address) or Peer(address) for address in wanted}
+
+    def heard(self, address: str, now: float) -> None:
+        """Something genuine came from the peer."""
+        peer = self.peers[address]
+        silent = peer.silent(now)
+        if peer.suspected and (peer.good_since is None or silent is None or silent > peer.patience(self._limits)):
+            peer.good_since = now
+        peer.heard = peer.evidence = now
+
+    def hearsay(self, silent_ms: Mapping[str, int], now: float) -> None:
+        """What a peer says of when it heard of others."""
+        for address, milliseconds in silent_ms.items():
+            if peer := self.peers.get(address):
+                peer.evidence = max(peer.evidence or 0.0, now - milliseconds / 1000)
+
+    def failed(self, address: str) -> bool:
+        """A message to the peer got no answer; says whether it is newly suspected for that."""
+        peer = self.peers.get(address)
+        if peer is None or peer.heard is None:
+            return False
+        newly = not peer.suspected
+        peer.suspected = True
+        peer.good_since = None
+        return newly
+
+    def tick(self, now: float) -> tuple[list[str], list[str]]:
+        """Let time pass; returns who is suspected from now on and who is trusted again."""
+        self._forgive_own_pause(now)
+        suspected: list[str] = []
+        trusted: list[str] = []
+        for peer in self.peers.values():
+            silent = peer.silent(now)
+            if silent is None:
+                continue
+            good = silent <= peer.patience(self._limits)
+            if not peer.suspected and not good:
+                peer.suspected, peer.good_since = True, None
+                suspected.append(peer.address)
+            elif peer.suspected and not good:
+                peer.good_since = None
+            elif peer.suspected and self._good_for_long(peer, now):
+                peer.suspected = False
+                trusted.append(peer.address)
+        return suspected, trusted
+
+    def _good_for_long(self, peer: Peer, now: float) -> bool:
+        return peer.good_since is not None and now - peer.good_since >= self._limits.damping_seconds
+
+    def _forgive_own_pause(self, now: float) -> None:
+        """A time in which this node itself stood still says nothing about its peers."""
+        pause = now - self._ticked - 3 * self._limits.tick_seconds if self._ticked is not None else 0.0
+        self._ticked = now
+        if pause > 0:
+            for peer in self.peers.values():
+                peer.heard = None if peer.heard is None else min(now, peer.heard + pause)
+                peer.evidence = None if peer.evidence is None else min(now, peer.evidence + pause)
+
+    def usable(self, address: str) -> bool:
+        """Whether the peer is alive, as far as this node knows."""
+        peer = self.peers.get(address)
+        return peer is not None and peer.usable
+
+    def state(self, address: str, now: float) -> str:
+        """The peer's state in a word: ``alive``, ``suspect``, ``down`` or ``unknown``."""
+        peer = self.peers.get(address)
+        if address == self._me:
+            return "alive"
+        if peer is None or peer.heard is None:
+            return "unknown"
+        if not self._up(peer, now):
+            return "down"
+        return "suspect" if peer.suspected else "alive"
+
+    def _up(self, peer: Peer, now: float) -> bool:
+        return peer.evidence is not None and now - peer.evidence <= self._limits.down_seconds
+
+    def view(self, now: float) -> list[str]:
+        """The nodes that are up, this one among them, sorted numerically."""
+        up = [peer.address for peer in self.peers.values() if self._up(peer, now)]
+        return sorted([self._me, *up], key=address_order)
+
+    def silences(self, now: float) -> dict[str, int]:
+        """For how many milliseconds each peer has been silent, of those that were heard at all."""
+        return {
+            peer.address: int(silent * 1000) for peer in self.peers.values() if (silent := peer.silent(now)) is not None
+        }
+
+    def behind_ms(self) -> int:
+        """By how much this node's clock is behind the furthest of its peers' clocks that are not plainly wrong."""
+        lags = [-peer.ahead_ms for peer in self.peers.values() if peer.usable]
+        return max((lag for lag in lags if 0 < lag <= self._limits.clock_ahead_ms), default=0)
+
+    def clock_ahead_ms(self) -> int:
+        """By how much this node's clock is ahead of the median of the peers that are alive (0 if none is)."""
+        offsets = [peer.ahead_ms for peer in self.peers.values() if peer.usable]
+        return int(median(offsets)) if offsets else 0

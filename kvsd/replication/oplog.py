@@ -1,0 +1,115 @@
+"""
+The recent ops of one replica, kept until every replica of the shard has them or the log grows too large.
+
+Of each writer the log holds a run of counters without gaps; who lacks ops from before a run needs a copy of rows
+instead (:meth:`kvsd.replication.store.Store.page`).
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from heapq import merge
+from itertools import islice
+from typing import NamedTuple
+
+from kvsd.replication.record import Op
+
+
+class Entry(NamedTuple):
+    """An op with its place in the order of arrival and its size in bytes."""
+
+    arrival: int
+    size: int
+    op: Op
+
+
+class OpLog:
+    """Ops in the order in which they were applied here."""
+
+    def __init__(self, entries: Iterable[tuple[int, Op]] = ()) -> None:
+        self._runs: dict[bytes, deque[Entry]] = {}
+        self._order: deque[Entry] = deque()
+        self.arrival = 0
+        self.size = 0
+        for arrival, op in entries:
+            self._keep(Entry(arrival, op_bytes(op), op))
+
+    def __len__(self) -> int:
+        """How many ops the log holds."""
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[Op]:
+        """The ops, oldest first."""
+        return (entry.op for entry in self._order)
+
+    def append(self, op: Op) -> int:
+        """Add the op that follows its writer's last one; returns its number in the order of arrival."""
+        self._keep(Entry(self.arrival + 1, op_bytes(op), op))
+        return self.arrival
+
+    def _keep(self, entry: Entry) -> None:
+        run = self._runs.setdefault(entry.op.writer, deque())
+        assert not run or run[-1].op.counter + 1 == entry.op.counter, "a writer's ops are logged in order"
+        run.append(entry)
+        self._order.append(entry)
+        self.arrival = entry.arrival
+        self.size += entry.size
+
+    def reaches_back_to(self, vector: Mapping[bytes, int], seen: Mapping[bytes, int]) -> bool:
+        """Whether the log holds all ops between vector and seen, the vector of this replica."""
+        return all(
+            vector.get(writer, 0) >= counter or self._first(writer, counter) <= vector.get(writer, 0) + 1
+            for writer, counter in seen.items()
+        )
+
+    def _first(self, writer: bytes, counter: int) -> int:
+        run = self._runs.get(writer)
+        return run[0].op.counter if run else counter + 1
+
+    def since(self, vector: Mapping[bytes, int], max_bytes: int) -> tuple[list[Op], bool]:
+        """The oldest ops that vector lacks, in the order of arrival, up to about max_bytes; and whether there are more."""
+        ops: list[Op] = []
+        room = max_bytes
+        tails = [self._tail(run, vector.get(writer, 0)) for writer, run in self._runs.items()]
+        for entry in merge(*tails):
+            if room <= 0:
+                return ops, True
+            room -= entry.size
+            ops.append(entry.op)
+        return ops, False
+
+    @staticmethod
+    def _tail(run: "deque[Entry]", counter: int) -> Iterator[Entry]:
+        skip = max(0, counter + 1 - run[0].op.counter) if run else 0
+        return islice(run, skip, None)
+
+    def truncate(self, stable: Mapping[bytes, int], max_bytes: int, at_most: int) -> list[int]:
+        """Drop the oldest ops that are stable or don't fit into max_bytes; returns their numbers of arrival."""
+        dropped: list[int] = []
+        while self._order and len(dropped) < at_most:
+            entry = self._order[0]
+            if entry.op.counter > stable.get(entry.op.writer, 0) and self.size <= max_bytes:
+                break
+            self._forget(entry)
+            dropped.append(entry.arrival)
+        return dropped
+
+    def _forget(self, entry: Entry) -> None:
+        self._order.popleft()
+        self.size -= entry.size
+        run = self._runs[entry.op.writer]
+        run.popleft()
+        if not run:
+            del self._runs[entry.op.writer]
+
+    def clear(self) -> list[int]:
+        """Drop everything, when the rows have jumped ahead of the log; returns the numbers of arrival."""
+        dropped = [entry.arrival for entry in self._order]
+        self._runs.clear()
+        self._order.clear()
+        self.size = 0
+        return dropped
+
+
+def op_bytes(op: Op) -> int:
+    """About how many bytes an op takes on the wire."""
+    return 120 + len(op.record.key) + len(op.record.value or b"") + 16 * len(op.dependencies)

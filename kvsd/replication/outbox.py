@@ -1,0 +1,59 @@
+"""
+What one event leads to, collected in order: changes to keep, messages to send, answers to give.
+
+All changes of an event are one write, so a crash keeps either all of it or nothing.  Every effect carries the
+position of the write that must be durable before it may leave.
+"""
+
+from kvsd.replication.effects import Effect, Halt, Keep, Note, Reply, Send, Ticket, Write
+from kvsd.replication.messages import Message
+from kvsd.replication.requests import Outcome
+
+
+class Outbox:
+    """The effects of the event at hand."""
+
+    def __init__(self) -> None:
+        self.written = 0
+        """The position of the last write that was handed out."""
+        self._changes: list[Keep] = []
+        self._effects: list[Effect] = []
+
+    @property
+    def position(self) -> int:
+        """The position that makes everything so far durable, the changes of this event among it."""
+        return self.written + 1 if self._changes else self.written
+
+    def keep(self, change: Keep) -> int:
+        """Make a change durable with this event's write; returns the position of that."""
+        self._changes.append(change)
+        return self.written + 1
+
+    def send(self, peer: str, message: Message, after: int | None = None) -> None:
+        """Send a message after a position, which by default is everything of this event and before it."""
+        self._effects.append(Send(-1 if after is None else after, peer, message))
+
+    def reply(self, ticket: Ticket, outcome: Outcome, after: int) -> None:
+        """Answer a client, after a position."""
+        self._effects.append(Reply(after, ticket, outcome))
+
+    def note(self, event: str, **facts: object) -> None:
+        """Tell the operator."""
+        self._effects.append(Note(event, facts))
+
+    def halt(self, reason: str) -> None:
+        """Stop the process."""
+        self._effects.append(Halt(reason))
+
+    def take(self) -> list[Effect]:
+        """The effects of the event, its write first, and an empty outbox for the next event."""
+        position = self.position
+        effects = [
+            effect._replace(after=position) if isinstance(effect, Send) and effect.after < 0 else effect
+            for effect in self._effects
+        ]
+        if self._changes:
+            effects.insert(0, Write(position, self._changes))
+        self.written = position
+        self._changes, self._effects = [], []
+        return effects

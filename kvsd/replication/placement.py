@@ -1,0 +1,35 @@
+"""
+Where a key lives: key -> slot -> tenure -> shard.
+
+The hash is fixed for ever; what changes is only the configuration's map of slots.  With fixed slots a change of the
+number of shards moves as few keys as is possible at all, where ``hash % shards`` would move most of them.
+"""
+
+from hashlib import sha256
+
+SLOTS = 4096
+
+
+def slot_of(key: str) -> int:
+    """
+    The slot (0 to 4095) of a key.
+
+    A key that holds ``{tag}`` is placed by the first non-empty tag alone, so that keys of one tag share a shard.
+    """
+    return int.from_bytes(sha256(_placed_by(key).encode()).digest()[:8], "big") % SLOTS
+
+
+def _placed_by(key: str) -> str:
+    start = key.find("{")
+    if start < 0:
+        return key
+    end = key.find("}", start + 1)
+    return key[start + 1 : end] if end > start + 1 else key
+
+
+def address_order(address: str) -> tuple[tuple[int, ...], int, str]:
+    """The key that sorts ``IP:PORT`` addresses numerically; host names come first, by name."""
+    host, _, port = address.rpartition(":")
+    parts = host.split(".")
+    numbers = tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else ()
+    return numbers, int(port) if port.isdecimal() else 0, address

@@ -1,0 +1,74 @@
+"""
+One write: what it says, what it depends on, and which of two writes wins.
+
+Last writer wins by *stamp*, and stamps follow causality (see :mod:`kvsd.replication.hlc`): a write that knew of
+another always has the larger stamp, so the rule only ever decides between concurrent writes, and the same way at
+every replica.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from kvsd.replication.causality import Counter, Dependencies, Dot, VersionVector, Writer
+from kvsd.replication.token import Epoch, Stamp
+
+MAX_REQUEST_ID = 255
+
+RequestId = Annotated[str, Meta(max_length=MAX_REQUEST_ID)]
+
+
+class Record(Struct, frozen=True, array_like=True):
+    """
+    One version of one key.
+
+    ``value`` is JSON text, None for a tombstone; ``origin`` the dot that the write was issued under;
+    ``dependencies`` the writes that its author had seen; ``epoch`` the configuration it was made in; ``request`` the
+    id by which a retry of it is recognised; ``created`` whether there was no live version when it was issued; ``over``
+    the stamp of the version that it was put over, 0 for none.
+    """
+
+    tenure: int
+    key: str
+    value: bytes | None
+    hlc: Stamp
+    origin: Dot
+    dependencies: Dependencies
+    epoch: Epoch
+    request: RequestId
+    created: bool
+    over: Stamp
+
+    @property
+    def stamp(self) -> tuple[int, bytes]:
+        """What decides between two versions of a key: the larger stamp wins."""
+        return self.hlc, self.origin.writer
+
+    @property
+    def is_tombstone(self) -> bool:
+        """Whether this version says that the key is deleted."""
+        return self.value is None
+
+
+class Op(Struct, frozen=True, array_like=True):
+    """
+    One step of a shard's causal broadcast: the counter-th of its writer.
+
+    It is applied where everything of its writer before it and everything in ``dependencies`` (writes of the same
+    shard) has been applied.
+    """
+
+    shard: str
+    writer: Writer
+    counter: Counter
+    epoch: Epoch
+    dependencies: VersionVector
+    record: Record
+
+
+class Row(Struct, frozen=True, array_like=True):
+    """A record as a replica of the shard holds it: with the op (writer and counter) that brought it there."""
+
+    writer: Writer
+    counter: Counter
+    record: Record

@@ -1,0 +1,142 @@
+"""
+What clients ask of a store, and what they are answered.
+
+Everything here is a plain value.  What is expected (a missing key, an unmet cause, a shard out of reach) is an
+outcome, not an exception.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from kvsd.replication.record import RequestId
+from kvsd.replication.token import Stamp, Token
+
+Seconds = Annotated[float, Meta(ge=0, le=3600)]
+
+
+class Get(Struct, frozen=True, array_like=True, tag=True):
+    """Read a key, waiting up to some seconds for what token depends on."""
+
+    key: str
+    token: Token
+    wait: Seconds = 0
+
+
+class Put(Struct, frozen=True, array_like=True, tag=True):
+    """
+    Write JSON text to a key, or delete it (value None).
+
+    ``request`` is the id by which a retry is recognised, empty for none.  ``stamp`` is what the version is stamped with
+    (0: whoever carries it out draws one).  A write that is forwarded has its stamp drawn before the first try: however
+    often it is carried out, and however late, it is the same version, and can't undo what came after it.
+    """
+
+    key: str
+    value: bytes | None
+    token: Token
+    wait: Seconds = 0
+    request: RequestId = ""
+    stamp: Stamp = 0
+
+
+class CountKeys(Struct, frozen=True, array_like=True, tag=True):
+    """Count the live keys of a shard."""
+
+    shard: str
+
+
+KeyRequest = Get | Put
+Request = Get | Put | CountKeys
+
+
+# What they are answered.
+
+
+class Found(Struct, frozen=True, array_like=True, tag=True):
+    """The key's value, as JSON text."""
+
+    shard: str
+    token: Token
+    value: bytes
+
+
+class Written(Struct, frozen=True, array_like=True, tag=True):
+    """The write was carried out; ``existed`` says whether there was a live version before it."""
+
+    shard: str
+    token: Token
+    existed: bool
+
+
+class Absent(Struct, frozen=True, array_like=True, tag=True):
+    """The key has no value; nothing was changed."""
+
+    shard: str
+    token: Token
+
+
+class MissingWrite(Struct, frozen=True, array_like=True):
+    """
+    One entry of a token that this replica has not reached.
+
+    ``writer`` is the 6-byte name in hex; ``node`` where it writes, empty where that is not known here; ``held_by``
+    the nodes that are known to have the write; ``state`` and ``silent`` how the writer's node is doing and for how
+    long (seconds) nothing was heard of it; ``since`` for how long (seconds) this replica has known that it lacks it.
+    """
+
+    shard: str
+    writer: str
+    node: str
+    need: int
+    have: int
+    held_by: list[str]
+    state: str
+    silent: float | None
+    since: float
+
+
+class Unmet(Struct, frozen=True, array_like=True, tag=True):
+    """What the token depends on is not here; ``epoch_needed`` is not 0 where that is a later configuration."""
+
+    shard: str
+    missing: list[MissingWrite]
+    epoch_needed: int = 0
+    epoch: int = 0
+
+
+class Unavailable(Struct, frozen=True, array_like=True, tag=True):
+    """No member of the key's shard can be reached."""
+
+    shard: str
+
+
+class Unassigned(Struct, frozen=True, array_like=True, tag=True):
+    """This node belongs to no shard (yet); the reason in words."""
+
+    reason: str
+
+
+class Refused(Struct, frozen=True, array_like=True, tag=True):
+    """The request can never be carried out; the reason in words."""
+
+    reason: str
+
+
+class Overloaded(Struct, frozen=True, array_like=True, tag=True):
+    """A bound was reached; trying again later helps.  The reason in words."""
+
+    reason: str
+
+
+class StorageFull(Struct, frozen=True, array_like=True, tag=True):
+    """Writes are refused until there is room on the disk again."""
+
+
+class Counted(Struct, frozen=True, array_like=True, tag=True):
+    """The number of live keys of a shard."""
+
+    count: int
+
+
+Outcome = Found | Written | Absent | Unmet | Unavailable | Unassigned | Refused | Overloaded | StorageFull | Counted

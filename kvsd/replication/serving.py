@@ -1,0 +1,175 @@
+"""
+Serving a request at a replica of the key's shard: is what its token depends on here, and what is the answer.
+
+A read returns the version that won and raises the client's token by all that this version depends on; a write takes
+the next dot of this replica, a stamp beyond everything that its author has seen, and the token as its dependencies.
+"""
+
+from kvsd.replication.broadcast import Broadcast
+from kvsd.replication.causality import Dot, copied, join_dependencies, missing
+from kvsd.replication.effects import Now
+from kvsd.replication.record import Record
+from kvsd.replication.requests import (
+    Absent,
+    Found,
+    Get,
+    KeyRequest,
+    MissingWrite,
+    Outcome,
+    Overloaded,
+    Put,
+    Refused,
+    StorageFull,
+    Unmet,
+    Written,
+)
+from kvsd.replication.role import Role
+from kvsd.replication.stability import Stability
+from kvsd.replication.state import State
+from kvsd.replication.token import Token
+
+NOT_ISSUED = "The causal metadata names a write that this cluster has not issued"
+
+
+class Serving:
+    """Carries requests out at this node's own roles."""
+
+    def __init__(self, state: State, stability: Stability, broadcast: Broadcast) -> None:
+        self._state = state
+        self._stability = stability
+        self._broadcast = broadcast
+
+    def attempt(self, role: Role, request: KeyRequest, now: Now) -> tuple[Outcome, int]:
+        """Carry a request out if that can be done now; returns the outcome and the position it depends on."""
+        refusal = self._vet(role, request.token) or self._unmet(role, request.token, now.monotonic)
+        if refusal:
+            return refusal, 0
+        if isinstance(request, Get):
+            return self._get(role, request)
+        return self._write(role, request, now)
+
+    # Whether
+
+    def _vet(self, role: Role, token: Token) -> Outcome | None:
+        """Refuse a token that names what can't be; one that may be ahead of this node's knowledge is unmet."""
+        state = self._state
+        assert state.configuration is not None, "a role exists only in a configuration"
+        if token.epoch > state.epoch:
+            return Unmet(role.shard, [], token.epoch, state.epoch)
+        for shard, vector in token.dependencies.items():
+            if shard not in state.configuration.shards:
+                return Refused(NOT_ISSUED)
+            for writer, counter in vector.items():
+                if writer not in state.writers and self._all_writers_known():
+                    return Refused(NOT_ISSUED)
+                if counter > state.limits.counter_slack and counter > self._heard_of(shard, writer):
+                    return Refused(NOT_ISSUED)
+        return None
+
+    def _all_writers_known(self) -> bool:
+        configuration = self._state.configuration
+        assert configuration is not None
+        return len(self._state.writers) == sum(len(members) for members in configuration.shards.values())
+
+    def _heard_of(self, shard: str, writer: bytes) -> int:
+        """The furthest counter of a writer that a genuine token might name."""
+        state = self._state
+        role = state.roles.get(shard)
+        vectors = [role.vector] if role else []
+        vectors += [state.reported(address, shard) or {} for address in state.members(shard)]
+        return max((vector.get(writer, 0) for vector in vectors), default=0) + state.limits.counter_slack
+
+    def _unmet(self, role: Role, token: Token, now: float) -> Unmet | None:
+        """What of a token's past is not here: writes of the shard itself, or writers that this node can't judge yet."""
+        lacking = missing(role.vector, token.dependencies.get(role.shard, {}))
+        unknown = [
+            (shard, writer, counter)
+            for shard, vector in token.dependencies.items()
+            for writer, counter in vector.items()
+            if writer not in self._state.writers or (shard == role.shard and writer in lacking)
+        ]
+        if not unknown:
+            return None
+        return Unmet(role.shard, [self._explain(role, *entry, now) for entry in sorted(unknown)])
+
+    def _explain(self, role: Role, shard: str, writer: bytes, need: int, now: float) -> MissingWrite:
+        state = self._state
+        member = state.writers.get(writer)
+        node = member.node if member else ""
+        peer = state.liveness.peers.get(node)
+        silent = peer.silent(now) if peer else None
+        since = role.asked.note(role.vector, writer, need, now) if member else now
+        return MissingWrite(
+            shard=shard,
+            writer=writer.hex(),
+            node=node,
+            need=need,
+            have=role.vector.get(writer, 0) if shard == role.shard else 0,
+            held_by=[address for address in state.members(shard) if state.holds(address, shard, {writer: need})],
+            state=state.liveness.state(node, now),
+            silent=None if silent is None else round(silent, 3),
+            since=round(now - since, 3),
+        )
+
+    # What
+
+    def _get(self, role: Role, request: Get) -> tuple[Outcome, int]:
+        tenure, shard = self._state.shard_of(request.key)
+        row = role.store.get(tenure, request.key)
+        if row is None:
+            return Absent(shard, self._stability.pruned(request.token)), 0
+        record = row.record
+        token = self._stability.pruned(self._having_seen(request.token, record))
+        position = role.position_of((tenure, request.key))
+        if record.value is None:
+            return Absent(shard, token), position
+        return Found(shard, token, record.value), position
+
+    @staticmethod
+    def _having_seen(token: Token, record: Record) -> Token:
+        """The token of a client that was shown a record: its dot and all that it depends on."""
+        seen = copied(record.dependencies)
+        join_dependencies(seen, {record.origin.shard: {record.origin.writer: record.origin.counter}})
+        return token.merged(record.epoch, record.hlc, seen)
+
+    def _write(self, role: Role, request: Put, now: Now) -> tuple[Outcome, int]:
+        state = self._state
+        tenure, shard = state.shard_of(request.key)
+        if earlier := role.carried_out(request.key, request.request):
+            token = self._stability.pruned(self._having_seen(request.token, earlier))
+            return Written(shard, token, not earlier.created), state.out.position
+        if refusal := self._unwritable():
+            return refusal, 0
+        row = role.store.get(tenure, request.key)
+        if request.value is None and (row is None or row.record.is_tombstone):
+            return self._get(role, Get(request.key, request.token))
+        record = self._record(role, request, now)
+        self._broadcast.issue(role, record, dict(request.token.dependencies.get(shard, {})))
+        token = request.token.merged(state.epoch, record.hlc, {shard: {role.writer: record.origin.counter}})
+        return Written(shard, self._stability.pruned(token), not record.created), state.out.position
+
+    def _unwritable(self) -> Outcome | None:
+        if self._state.storage_full:
+            return StorageFull()
+        if self._state.liveness.clock_ahead_ms() > self._state.limits.clock_ahead_ms:
+            return Overloaded("This node's clock is too far ahead of its peers'; try again later")
+        return None
+
+    def _record(self, role: Role, request: Put, now: Now) -> Record:
+        """The new version: under the next dot, stamped beyond all that its author has seen."""
+        state = self._state
+        tenure, shard = state.shard_of(request.key)
+        row = role.store.get(tenure, request.key)
+        state.clock.witness(max(request.token.hlc, request.stamp))
+        return Record(
+            tenure=tenure,
+            key=request.key,
+            value=request.value,
+            hlc=request.stamp or state.tick(now),
+            origin=Dot(shard, role.writer, role.vector.get(role.writer, 0) + 1),
+            dependencies=self._stability.unstable(request.token.dependencies),
+            epoch=state.epoch,
+            request=request.request,
+            created=row is None or row.record.is_tombstone,
+            over=row.record.hlc if row else 0,
+        )

@@ -1,0 +1,167 @@
+"""
+The causal token: what a client has seen, opaque to it, handed from reply to request.
+
+In bytes, then in base64url without padding::
+
+    version:u8 | epoch:varint | hlc:u64 | shards { name:varint | writers { writer:6 bytes | counter:varint } } | tag:12 bytes
+
+Both lists begin with their length as a varint and are sorted.  The tag is an HMAC-SHA256 over all before it, under a
+key made from the cluster's secret and its id: a token that was tampered with, or that comes from another cluster, is
+told apart before anything of it is believed.
+"""
+
+import binascii
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from kvsd.replication.causality import (
+    WRITER_BYTES,
+    Dependencies,
+    VersionVector,
+    copied,
+    join,
+    join_dependencies,
+)
+from kvsd.replication.hlc import MAX_STAMP
+
+VERSION = 1
+TAG_BYTES = 12
+MAX_TOKEN_BYTES = 16 * 1024
+_HLC_BYTES = 8
+_MAX_VARINT_BYTES = 9
+_ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+
+Epoch = Annotated[int, Meta(ge=0, lt=2**62)]
+Stamp = Annotated[int, Meta(ge=0, le=MAX_STAMP - 2**32)]
+
+
+class TokenError(ValueError):
+    """The causal metadata was not issued by this cluster, or was damaged on its way; the text says how."""
+
+
+class Token(Struct, frozen=True, array_like=True):
+    """A client's causal past: the configuration it knows of, the latest stamp in it, and the writes it depends on."""
+
+    epoch: Epoch = 0
+    hlc: Stamp = 0
+    dependencies: Dependencies = {}
+
+    def merged(self, epoch: int, hlc: int, dependencies: Mapping[str, Mapping[bytes, int]]) -> "Token":
+        """The token of a client that has also seen these."""
+        merged = copied(self.dependencies)
+        join_dependencies(merged, dependencies)
+        return Token(max(self.epoch, epoch), max(self.hlc, hlc), merged)
+
+    def with_write(self, epoch: int, hlc: int, shard: str, vector: VersionVector) -> "Token":
+        """The token of a client that has also seen the writes of one shard up to vector."""
+        merged = dict(self.dependencies)
+        group = dict(merged.get(shard, ()))
+        join(group, vector)
+        merged[shard] = group
+        return Token(max(self.epoch, epoch), max(self.hlc, hlc), merged)
+
+
+EMPTY = Token()
+
+
+class TokenCodec:
+    """Tokens as text and back, under one key."""
+
+    def __init__(self, secret: bytes, cluster: str) -> None:
+        self._key = hmac.digest(secret, b"kvsd token " + cluster.encode(), "sha256")
+
+    def encode(self, token: Token) -> str:
+        """The token as base64url text."""
+        out = bytearray((VERSION,))
+        _write_varint(out, token.epoch)
+        out += token.hlc.to_bytes(_HLC_BYTES, "big")
+        groups = sorted((int(shard[1:]), vector) for shard, vector in token.dependencies.items() if vector)
+        _write_varint(out, len(groups))
+        for number, vector in groups:
+            _write_varint(out, number)
+            _write_varint(out, len(vector))
+            for writer, counter in sorted(vector.items()):
+                out += writer
+                _write_varint(out, counter)
+        out += self._tag(out)
+        return urlsafe_b64encode(out).rstrip(b"=").decode()
+
+    def decode(self, text: str) -> Token:
+        """
+        The token that encode made text from.
+
+        Raises TokenError where this cluster did not issue it.
+        """
+        raw = _from_base64url(text)
+        body, tag = raw[:-TAG_BYTES], raw[-TAG_BYTES:]
+        if not body or not hmac.compare_digest(self._tag(body), tag):
+            raise TokenError("it was not issued by this cluster")
+        if body[0] != VERSION:
+            raise TokenError(f"its format {body[0]} is not known here")
+        return _Reader(body).token()
+
+    def _tag(self, body: bytes | bytearray) -> bytes:
+        return hmac.digest(self._key, body, "sha256")[:TAG_BYTES]
+
+
+def _from_base64url(text: str) -> bytes:
+    if len(text) > MAX_TOKEN_BYTES * 4 // 3 + 4:
+        raise TokenError(f"it is longer than {MAX_TOKEN_BYTES} bytes")
+    encoded = text.encode("utf-8", "replace")
+    if not _ALPHABET.issuperset(encoded):
+        raise TokenError("it is not base64url text")
+    try:
+        raw = urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4))
+    except binascii.Error:
+        raise TokenError("it is not base64url text") from None
+    if urlsafe_b64encode(raw).rstrip(b"=") != encoded:  # one token has one text, down to the unused bits
+        raise TokenError("it is not base64url text")
+    return raw
+
+
+def _write_varint(out: bytearray, number: int) -> None:
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+
+
+class _Reader:
+    """Reads a token's body from left to right; anything unexpected is a TokenError."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._at = 1
+
+    def token(self) -> Token:
+        epoch = self._varint()
+        hlc = int.from_bytes(self._take(_HLC_BYTES), "big")
+        if hlc > MAX_STAMP - 2**32:
+            raise TokenError("its stamp is out of range")
+        groups = {f"s{self._varint()}": self._vector() for _ in range(self._varint())}
+        if self._at != len(self._body):
+            raise TokenError("it has bytes left over")
+        return Token(epoch, hlc, groups)
+
+    def _vector(self) -> VersionVector:
+        return {self._take(WRITER_BYTES): self._varint() for _ in range(self._varint())}
+
+    def _take(self, size: int) -> bytes:
+        piece = self._body[self._at : self._at + size]
+        if len(piece) != size:
+            raise TokenError("it is cut short")
+        self._at += size
+        return piece
+
+    def _varint(self) -> int:
+        number = 0
+        for shift in range(0, 7 * _MAX_VARINT_BYTES, 7):
+            byte = self._take(1)[0]
+            number |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return number
+        raise TokenError("a number in it is too large")

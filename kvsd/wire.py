@@ -1,0 +1,207 @@
+"""
+Messages and records as bytes, and back with every byte checked.
+
+What nodes POST to each other is an *envelope*: a tag of 16 bytes (HMAC-SHA256 under the cluster's secret), then
+msgpack.  What is kept on disk is msgpack under keys that sort as the tables are read: rows by replica, tenure and key,
+ops by replica and order of arrival.
+"""
+
+import hmac
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from kvsd.replication.causality import WRITER_BYTES, VersionVector
+from kvsd.replication.configuration import Configuration
+from kvsd.replication.effects import (
+    DropOps,
+    DropRow,
+    Keep,
+    LogOp,
+    SetBindings,
+    SetConfiguration,
+    SetRow,
+    SetVector,
+)
+from kvsd.replication.messages import Instance, Message, Sender
+from kvsd.replication.record import Op, Row
+from kvsd.replication.replica import Saved, SavedRole
+from kvsd.replication.token import Epoch, Stamp
+
+TAG_BYTES = 16
+
+T = TypeVar("T")
+
+TableName = Literal["meta", "rows", "ops"]
+Entry = tuple[TableName, bytes, bytes | None]
+"""A table, a key, and the value to be kept under it (None: nothing any more)."""
+
+_CONFIGURATION = b"configuration"
+_BINDINGS = b"bindings"
+_OWNER = b"owner"
+_ROLE = b"role/"
+
+
+class WireError(ValueError):
+    """Bytes that no node of this cluster wrote, or that were damaged; the text says how."""
+
+
+class Envelope(Struct, frozen=True, array_like=True):
+    """What one POST carries: who says what to whom, and on which configuration."""
+
+    cluster: str
+    epoch: Epoch
+    sender: str
+    instance: Instance
+    receiver: str
+    messages: list[Message]
+
+
+class _Owner(Struct, frozen=True, array_like=True):
+    instance: Instance
+    address: str
+
+
+class _RoleRecord(Struct, frozen=True, array_like=True):
+    shard: str
+    vector: VersionVector
+    hlc: Stamp
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
+_decode_row = msgspec.msgpack.Decoder(Row).decode
+_decode_op = msgspec.msgpack.Decoder(Op).decode
+
+
+def encode_message(message: Message) -> bytes:
+    """A message's bytes, to be put into any number of envelopes."""
+    return _encode(message)
+
+
+class EnvelopeCodec:
+    """Envelopes as bytes and back, under the cluster's secret."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._key = hmac.digest(secret, b"kvsd envelope", "sha256")
+
+    def encode(self, sender: Sender, receiver: str, messages: list[bytes]) -> bytes:
+        """The bytes of an envelope with messages that are encoded already."""
+        raws = [msgspec.Raw(message) for message in messages]
+        body = _encode((sender.cluster, sender.epoch, sender.address, sender.instance, receiver, raws))
+        return self._tag(body) + body
+
+    def decode(self, raw: bytes, receiver: str) -> tuple[Sender, list[Message]]:
+        """
+        Who sent an envelope, and what it says.
+
+        Raises WireError where it was not made under this secret, or not for this receiver.
+        """
+        tag, body = raw[:TAG_BYTES], raw[TAG_BYTES:]
+        if not hmac.compare_digest(tag, self._tag(body)):
+            raise WireError("the message was not made under this cluster's secret")
+        try:
+            envelope = _decode_envelope(body)
+        except msgspec.MsgspecError as error:
+            raise WireError(f"the message can't be read: {error}") from None
+        if envelope.receiver != receiver:
+            raise WireError(f"the message is for {envelope.receiver}, this is {receiver}")
+        return Sender(envelope.sender, envelope.instance, envelope.cluster, envelope.epoch), envelope.messages
+
+    def _tag(self, body: bytes) -> bytes:
+        return hmac.digest(self._key, body, "sha256")[:TAG_BYTES]
+
+
+# On disk
+
+
+def entries(changes: Iterable[Keep]) -> Iterator[Entry]:
+    """The changes as entries of tables."""
+    for change in changes:
+        match change:
+            case SetRow(role, row):
+                yield "rows", _row_key(role, row.record.tenure, row.record.key), _encode(row)
+            case DropRow(role, tenure, key):
+                yield "rows", _row_key(role, tenure, key), None
+            case LogOp(role, arrival, op):
+                yield "ops", _op_key(role, arrival), _encode(op)
+            case DropOps(role, arrivals):
+                for arrival in arrivals:
+                    yield "ops", _op_key(role, arrival), None
+            case SetVector(role, shard, vector, hlc):
+                yield "meta", _ROLE + role, _encode(_RoleRecord(shard, vector, hlc))
+            case SetBindings(bindings):
+                yield "meta", _BINDINGS, _encode(bindings)
+            case SetConfiguration(configuration):
+                yield "meta", _CONFIGURATION, _encode(configuration)
+
+
+def owner_entry(instance: bytes, address: str) -> Entry:
+    """The entry that says whose data this is: a node's, under the name of this data directory (16 bytes)."""
+    return "meta", _OWNER, _encode(_Owner(instance, address))
+
+
+def _row_key(role: bytes, tenure: int, key: str) -> bytes:
+    return role + tenure.to_bytes(4, "big") + key.encode()
+
+
+def _op_key(role: bytes, arrival: int) -> bytes:
+    return role + arrival.to_bytes(8, "big")
+
+
+def saved(
+    meta: Iterable[tuple[bytes, bytes]],
+    rows: Iterable[tuple[bytes, bytes]],
+    ops: Iterable[tuple[bytes, bytes]],
+) -> tuple[tuple[bytes, str] | None, Saved]:
+    """
+    What the tables of a node hold: the instance and address of its owner (None: they are empty) and its state.
+
+    Raises WireError where an entry can't be read, or where the data has no owner.
+    """
+    state = Saved()
+    owner = None
+    for key, value in meta:
+        if key == _OWNER:
+            record = _read("owner", msgspec.msgpack.Decoder(_Owner).decode, value)
+            owner = record.instance, record.address
+        else:
+            _take_meta(state, key, value)
+    for key, value in rows:
+        _role(state, key).rows.append(_read("row", _decode_row, value))
+    for key, value in ops:
+        arrival = int.from_bytes(key[WRITER_BYTES:], "big")
+        _role(state, key).ops.append((arrival, _read("op", _decode_op, value)))
+    if owner is None and state != Saved():
+        raise WireError("the data names no owner")
+    return owner, state
+
+
+def _take_meta(state: Saved, key: bytes, value: bytes) -> None:
+    if key == _CONFIGURATION:
+        state.configuration = _read("configuration", msgspec.msgpack.Decoder(Configuration).decode, value)
+    elif key == _BINDINGS:
+        bindings = msgspec.msgpack.Decoder(dict[str, tuple[Instance, bool]])
+        state.bindings = _read("bindings", bindings.decode, value)
+    elif key.startswith(_ROLE):
+        record = _read("role", msgspec.msgpack.Decoder(_RoleRecord).decode, value)
+        state.hlc = max(state.hlc, record.hlc)
+        state.roles[key[len(_ROLE) :]] = SavedRole(record.shard, record.vector)
+    else:
+        raise WireError(f"the data has an entry that is not known here: {key[:16]!r}")
+
+
+def _role(state: Saved, key: bytes) -> SavedRole:
+    role = state.roles.get(key[:WRITER_BYTES])
+    if role is None:
+        raise WireError(f"the data has entries of a replica that it does not name: {key[:WRITER_BYTES].hex()}")
+    return role
+
+
+def _read(what: str, decode: Callable[[bytes], T], value: bytes) -> T:
+    try:
+        return decode(value)
+    except msgspec.MsgspecError as error:
+        raise WireError(f"a {what} can't be read: {error}") from None

@@ -1,0 +1,1 @@
+"""The tests of kvsd: unit, integration, simulation and acceptance, from the inside out."""

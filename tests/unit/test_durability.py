@@ -1,0 +1,103 @@
+"""Durable before known: nothing that depends on a write leaves before it is on disk."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvsd.replication.messages import Forwarded, Heartbeat, Pull, PullOps, Push
+from kvsd.replication.requests import Found, Get, Put
+from kvsd.replication.token import EMPTY
+from tests.pure import PureCluster
+
+
+class DurabilityTests(SynchronousTestCase):
+    """One node of a cluster whose disk syncs only when the test says so."""
+
+    def setUp(self) -> None:
+        """Found the cluster, then hold the disk of one node."""
+        self.cluster = PureCluster().founded()
+        self.key = self.cluster.key_of("s0")
+        self.other_key = self.cluster.key_of("s0", "another")
+        self.node, self.peer, _ = self.cluster.members("s0")
+        self.cluster.put(self.node, self.other_key, "0")
+        self.site = self.cluster.sites[self.node]
+        self.site.holding = True
+        self.cluster.sent.clear()
+
+    def sent(self, *kinds: type) -> list[object]:
+        """The messages of these kinds that have left the held node."""
+        return [m for sender, _, m in self.cluster.sent if sender == self.node and isinstance(m, kinds)]
+
+    def test_answer_and_broadcast_wait_for_the_disk(self) -> None:
+        """A write is acknowledged, and told to other replicas, only once it is on disk."""
+        ticket = self.cluster.submit(self.node, Put(self.key, b"1", EMPTY))
+        self.assertEqual({}, {k: v for k, v in self.site.outcomes.items() if k == ticket})
+        self.assertEqual([], self.sent(Push))
+        self.cluster.sync(self.site)
+        self.assertIn(ticket, self.site.outcomes)
+        self.assertEqual(2, len(self.sent(Push)))
+
+    def test_read_of_a_write_under_way_waits_and_others_do_not(self) -> None:
+        """A read of the key that is being written waits for the disk; a read of another key does not."""
+        self.cluster.submit(self.node, Put(self.key, b"1", EMPTY))
+        waits = self.cluster.submit(self.node, Get(self.key, EMPTY))
+        served = self.cluster.submit(self.node, Get(self.other_key, EMPTY))
+        self.assertNotIn(waits, self.site.outcomes)
+        self.assertIsInstance(self.site.outcomes[served], Found)
+        self.cluster.sync(self.site)
+        self.assertIsInstance(self.site.outcomes[waits], Found)
+
+    def test_no_report_quotes_what_is_not_on_disk(self) -> None:
+        """Heartbeats and pulls, which name what a replica has, wait for the disk too."""
+        self.cluster.submit(self.node, Put(self.key, b"1", EMPTY))
+        self.cluster.run(0.5)
+        self.assertEqual([], self.sent(Heartbeat, Pull, PullOps))
+        self.cluster.sync(self.site)
+        self.assertNotEqual([], self.sent(Heartbeat))
+
+    def test_forwarded_write_waits_for_the_disk(self) -> None:
+        """A write that another node forwarded is answered only once it is on disk."""
+        elsewhere = self.cluster.members("s1")[0]
+        for address in self.cluster.members("s0"):
+            self.cluster.sites[address].holding = True
+        ticket = self.cluster.submit(elsewhere, Put(self.key, b"1", EMPTY))
+        self.assertEqual([], [m for _, _, m in self.cluster.sent if isinstance(m, Forwarded)])
+        for address in self.cluster.members("s0"):
+            self.cluster.sync(self.cluster.sites[address])
+        self.assertIn(ticket, self.cluster.sites[elsewhere].outcomes)
+
+    def test_unacknowledged_write_may_be_lost_and_its_dot_is_free_again(self) -> None:
+        """A crash before the sync takes the write with it: nobody knew of it, so its number can be used again."""
+        self.cluster.submit(self.node, Put(self.key, b'"lost"', EMPTY))
+        self.cluster.crash(self.node)
+        self.cluster.restart(self.node)
+        self.cluster.put(self.node, self.key, '"kept"')
+        self.cluster.run(4.0)
+        for address in self.cluster.members("s0"):
+            seen = self.cluster.get(address, self.key)
+            assert isinstance(seen, Found)
+            self.assertEqual(b'"kept"', seen.value)
+
+    def test_restart_keeps_all_that_was_acknowledged(self) -> None:
+        """A node that is killed and started again has every acknowledged write, even before it hears of its peers."""
+        self.site.holding = False
+        token = EMPTY
+        for number in range(50):
+            token = self.cluster.put(self.node, f"{self.key}{{{self.key}}}{number}", str(number), token)
+        self.cluster.crash(self.node)
+        self.cluster.isolate(self.node)
+        self.cluster.restart(self.node)
+        for number in range(50):
+            seen = self.cluster.get(self.node, f"{self.key}{{{self.key}}}{number}", token)
+            assert isinstance(seen, Found)
+            self.assertEqual(str(number).encode(), seen.value)
+
+    def test_node_with_an_old_copy_of_its_disk_stops(self) -> None:
+        """A node whose peers have writes of its own that it has not must stop: it would use numbers twice."""
+        self.site.holding = False
+        old = dict(self.site.disk)
+        self.cluster.put(self.node, self.key, "1")
+        self.cluster.run(1.0)
+        self.cluster.crash(self.node)
+        self.site.disk = old
+        self.cluster.restart(self.node)
+        self.cluster.run(1.0)
+        self.assertIn("older than", self.cluster.sites[self.node].halted)

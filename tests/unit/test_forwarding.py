@@ -1,0 +1,197 @@
+"""Any node takes any key: requests find a replica that can carry them out, and writes take effect once."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvsd.replication.messages import Forward, Forwarded, Heartbeat, Message, Push
+from kvsd.replication.requests import (
+    Counted,
+    CountKeys,
+    Found,
+    Get,
+    Outcome,
+    Put,
+    Unavailable,
+    Unmet,
+    Written,
+)
+from kvsd.replication.token import EMPTY
+from tests.pure import PureCluster
+
+
+class Asked:
+    """A cluster of two shards; requests come in at a node of the other one."""
+
+    def setUp(self) -> None:
+        """Found the cluster; keys of s0 are asked for at a node of s1."""
+        self.cluster = PureCluster().founded()
+        self.key = self.cluster.key_of("s0")
+        self.edge = self.cluster.members("s1")[0]
+        self.first, self.second, self.third = self.cluster.members("s0")
+        self.cluster.sent.clear()
+
+    def outcome(self, ticket: int) -> Outcome | None:
+        """What a request at the edge came to, if it did."""
+        return self.cluster.sites[self.edge].outcomes.get(ticket)
+
+    def value(self, address: str) -> bytes | None:
+        """The value of the key at a replica."""
+        seen = self.cluster.get(address, self.key)
+        return seen.value if isinstance(seen, Found) else None
+
+    def dots(self) -> int:
+        """How many writes the members of s0 have issued."""
+        return sum(self.cluster.sites[self.first].replica.state.roles["s0"].vector.values())
+
+
+class ForwardingTests(Asked, SynchronousTestCase):
+    """Requests at a node of another shard than the key's."""
+
+    def test_any_node_takes_any_key(self) -> None:
+        """A write and a read at a node of another shard are carried out by the right one."""
+        written = self.cluster.ask(self.edge, Put(self.key, b"1", EMPTY))
+        assert isinstance(written, Written)
+        seen = self.cluster.get(self.edge, self.key, written.token)
+        assert isinstance(seen, Found)
+        self.assertEqual(("s0", b"1"), (seen.shard, seen.value))
+
+    def test_key_counts_are_delegated(self) -> None:
+        """Any node says how many keys a shard has."""
+        self.cluster.put(self.first, self.key, "1")
+        for address in self.cluster.sites:
+            self.assertEqual(Counted(1), self.cluster.ask(address, CountKeys("s0")))
+
+    def test_silent_member_is_passed_over(self) -> None:
+        """Where the member that was asked does not answer, the next one is, within about a second."""
+        self.cluster.cut = lambda sender, receiver, message: receiver == self.first
+        for _ in range(3):
+            ticket = self.cluster.submit(self.edge, Put(self.key, b"1", EMPTY))
+            self.cluster.run(1.3)
+            self.assertIsInstance(self.outcome(ticket), Written)
+
+    def test_dead_shard_is_unavailable_at_once(self) -> None:
+        """Once all members of a shard are known to be down, requests for it are refused without delay."""
+        for address in self.cluster.members("s0"):
+            self.cluster.crash(address)
+        self.cluster.run(1.5)
+        self.assertEqual(Unavailable("s0"), self.cluster.ask(self.edge, Get(self.key, EMPTY)))
+
+    def test_member_that_lacks_the_dependency_routes_to_one_that_has_it(self) -> None:
+        """A replica that is behind does not refuse what another one can serve."""
+        self.cluster.cut = lambda sender, receiver, message: isinstance(message, Push) and receiver == self.second
+        token = self.cluster.put(self.first, self.key, "1")
+        seen = self.cluster.get(self.second, self.key, token)
+        self.assertIsInstance(seen, Found)
+
+    def test_refusal_comes_from_all_members(self) -> None:
+        """A request is refused for an unmet dependency only after every member that can be reached was asked."""
+        self.cluster.isolate(self.first)
+        self.cluster.run(1.5)
+        token = self.cluster.put(self.first, self.key, "1")
+        self.cluster.sent.clear()
+        self.assertIsInstance(self.cluster.get(self.edge, self.key, token), Unmet)
+        asked = {receiver for _, receiver, message in self.cluster.sent if isinstance(message, Forward)}
+        self.assertEqual({self.second, self.third}, asked)
+
+    def test_client_that_waits_at_another_shard_is_served_when_it_can_be(self) -> None:
+        """A client that would rather wait is answered once a member has what it depends on."""
+        self.cluster.isolate(self.first)
+        self.cluster.run(1.5)
+        token = self.cluster.put(self.first, self.key, "1")
+        ticket = self.cluster.submit(self.edge, Get(self.key, token, wait=20.0))
+        self.cluster.run(3.0)
+        self.assertIsNone(self.outcome(ticket))
+        self.cluster.heal()
+        self.cluster.run(4.0)
+        self.assertIsInstance(self.outcome(ticket), Found)
+
+    def test_client_that_waits_is_refused_in_time(self) -> None:
+        """Waiting ends with a refusal when its time is up."""
+        self.cluster.isolate(self.first)
+        self.cluster.run(1.5)
+        token = self.cluster.put(self.first, self.key, "1")
+        ticket = self.cluster.submit(self.edge, Get(self.key, token, wait=3.0))
+        self.cluster.run(2.8)
+        self.assertIsNone(self.outcome(ticket))
+        self.cluster.run(0.5)
+        self.assertIsInstance(self.outcome(ticket), Unmet)
+
+
+class RetryTests(Asked, SynchronousTestCase):
+    """Writes whose first try was carried out, or was not, without the edge hearing of it."""
+
+    def lose_first_answer(self, and_the_write: bool) -> None:
+        """Have the first member that is asked fall silent after it carried the write out."""
+        self.silenced: str = ""
+
+        def cut(sender: str, receiver: str, message: Message) -> bool:
+            if isinstance(message, Forward) and not self.silenced:
+                self.silenced = receiver
+                return False
+            return sender == self.silenced and (and_the_write or isinstance(message, Forwarded | Heartbeat))
+
+        self.cluster.cut = cut
+
+    def test_write_that_was_carried_out_and_spread_takes_effect_once(self) -> None:
+        """The next member knows the write already, and answers as the first did."""
+        self.lose_first_answer(and_the_write=False)
+        ticket = self.cluster.submit(self.edge, Put(self.key, b"1", EMPTY))
+        self.cluster.run(1.3)
+        outcome = self.outcome(ticket)
+        assert isinstance(outcome, Written)
+        self.assertFalse(outcome.existed)
+        self.cluster.heal()
+        self.cluster.run(4.0)
+        self.assertEqual(1, self.dots())
+
+    def test_retry_never_undoes_what_came_after_the_first_try(self) -> None:
+        """A write that was carried out unheard and then overwritten does not come back by its retry."""
+        self.lose_first_answer(and_the_write=True)
+        ticket = self.cluster.submit(self.edge, Put(self.key, b'"old"', EMPTY))
+        self.assertEqual(b'"old"', self.value(self.silenced))
+        self.cluster.put(self.silenced, self.key, '"new"')
+        self.cluster.run(1.3)
+        self.assertIsInstance(self.outcome(ticket), Written)
+        self.cluster.heal()
+        self.cluster.run(5.0)
+        self.assertEqual([b'"new"'] * 3, [self.value(address) for address in self.cluster.members("s0")])
+
+    def test_retry_of_a_write_that_was_never_carried_out_takes_effect(self) -> None:
+        """A write that got lost on the way is carried out by the next member."""
+        self.cluster.cut = lambda sender, receiver, message: isinstance(message, Forward) and receiver == self.second
+        for number in range(3):
+            ticket = self.cluster.submit(self.edge, Put(self.key, b"%d" % number, EMPTY))
+            self.cluster.run(1.3)
+            self.assertIsInstance(self.outcome(ticket), Written)
+            self.assertEqual(b"%d" % number, self.value(self.first))
+
+    def test_answer_that_comes_late_is_ignored(self) -> None:
+        """An answer that comes after the next member was asked changes nothing."""
+        late: list[Message] = []
+
+        def cut(sender: str, receiver: str, message: Message) -> bool:
+            if isinstance(message, Forwarded) and not late:
+                late.append(message)
+                return True
+            return False
+
+        self.cluster.cut = cut
+        ticket = self.cluster.submit(self.edge, Get(self.key, EMPTY))
+        self.cluster.run(1.3)
+        first_outcome = self.outcome(ticket)
+        self.assertIsNotNone(first_outcome)
+        site = self.cluster.sites[self.edge]
+        for address in self.cluster.members("s0"):
+            sender = self.cluster.sender(self.cluster.sites[address])
+            self.cluster.perform(site, site.replica.receive(sender, late, self.cluster.now(site)))
+        self.assertEqual(first_outcome, self.outcome(ticket))
+
+    def test_client_that_is_gone_is_not_answered(self) -> None:
+        """A request whose client hung up is forgotten."""
+        self.cluster.isolate(self.edge)
+        ticket = self.cluster.submit(self.edge, Get(self.key, EMPTY))
+        site = self.cluster.sites[self.edge]
+        self.assertEqual(1, len(site.replica.forwards))
+        site.replica.cancel(ticket)
+        self.cluster.run(2.0)
+        self.assertEqual(0, len(site.replica.forwards))
+        self.assertIsNone(self.outcome(ticket))

@@ -1,0 +1,105 @@
+"""How nodes found a cluster, and how one that is not what it was is told apart."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvsd.replication.configuration import founding_configuration
+from kvsd.replication.requests import Put, Unassigned, Written
+from kvsd.replication.role import Role
+from kvsd.replication.token import EMPTY
+from tests.pure import ADDRESSES, PureCluster
+
+
+class FoundingTests(SynchronousTestCase):
+    """Six nodes that start with the same view and number of shards."""
+
+    def test_all_serve_soon_after_they_met(self) -> None:
+        """Every node serves, and stands in every view, within a second."""
+        cluster = PureCluster()
+        cluster.run(1.0)
+        for site in cluster.live():
+            self.assertEqual(list(ADDRESSES), site.replica.state.liveness.view(cluster.time))
+            self.assertEqual("", site.replica.unassigned())
+
+    def test_minority_does_not_serve(self) -> None:
+        """Without a majority of the view no node serves: it might be one that lost its disk."""
+        cluster = PureCluster()
+        for address in ADDRESSES[3:]:
+            cluster.crash(address)
+        cluster.run(5.0)
+        outcome = cluster.ask(ADDRESSES[0], Put("key", b"1", EMPTY))
+        assert isinstance(outcome, Unassigned)
+        self.assertIn("forming", outcome.reason)
+
+    def test_majority_serves_and_latecomers_join(self) -> None:
+        """A majority is enough to begin; the others take their places when they come up."""
+        cluster = PureCluster()
+        for address in ADDRESSES[4:]:
+            cluster.crash(address)
+        cluster.run(2.0)
+        self.assertIsInstance(cluster.ask(ADDRESSES[0], Put("key", b"1", EMPTY)), Written)
+        for address in ADDRESSES[4:]:
+            cluster.restart(address)
+        cluster.run(5.0)
+        for address in ADDRESSES:
+            self.assertEqual(1, cluster.sites[address].replica.state.founded)
+        self.assertEqual({1}, {role.store.live_keys for role in self.roles(cluster, "key")})
+
+    @staticmethod
+    def roles(cluster: PureCluster, key: str) -> list[Role]:
+        """The roles that hold a key."""
+        shard = cluster.sites[ADDRESSES[0]].replica.state.shard_of(key)[1]
+        return [cluster.sites[address].replica.state.roles[shard] for address in cluster.members(shard)]
+
+    def test_restart_needs_no_majority(self) -> None:
+        """A node that was founded once serves again by itself after a restart."""
+        cluster = PureCluster().founded()
+        for address in ADDRESSES:
+            cluster.crash(address)
+        cluster.restart(ADDRESSES[0])
+        key = cluster.key_of("s0")
+        self.assertIsInstance(cluster.ask(ADDRESSES[0], Put(key, b"1", EMPTY)), Written)
+
+    def test_node_that_lost_its_disk_does_not_pass_for_the_one_it_was(self) -> None:
+        """A node that comes back with an empty disk serves nothing: the others remember another instance."""
+        cluster = PureCluster().founded()
+        cluster.put(ADDRESSES[0], cluster.key_of("s0"), "1")
+        cluster.run(1.0)
+        cluster.crash(ADDRESSES[0])
+        cluster.boot(ADDRESSES[0], b"another instance")
+        cluster.run(5.0)
+        outcome = cluster.ask(ADDRESSES[0], Put(cluster.key_of("s0"), b"2", EMPTY))
+        assert isinstance(outcome, Unassigned)
+        self.assertIn("another data directory", outcome.reason)
+        self.assertIn("address-taken", [note.event for note in cluster.sites[ADDRESSES[0]].notes])
+
+    def test_nothing_of_a_wiped_node_reaches_the_others(self) -> None:
+        """What a wiped node reports is not taken for the reports of the one that it was."""
+        cluster = PureCluster().founded()
+        cluster.boot(ADDRESSES[0], b"another instance")
+        cluster.run(1.0)
+        self.assertFalse(cluster.sites[ADDRESSES[2]].replica.state.usable(ADDRESSES[0]))
+
+    def test_node_without_a_shard_count_learns_the_configuration(self) -> None:
+        """A node that founds nothing asks the others, knows their shards, and serves no key."""
+        cluster = PureCluster().founded()
+        address = "10.0.0.9:8090"
+        site = cluster.start(address)
+        cluster.perform(site, site.replica.seek([address, *ADDRESSES]))
+        cluster.run(2.0)
+        self.assertEqual(cluster.configuration, site.replica.state.configuration)
+        self.assertEqual(sorted([*ADDRESSES, address]), sorted(site.replica.state.liveness.view(cluster.time)))
+        outcome = cluster.ask(address, Put("key", b"1", EMPTY))
+        assert isinstance(outcome, Unassigned)
+        self.assertIn("not added", outcome.reason)
+
+    def test_founders_that_disagree_are_noticed_and_serve_nothing(self) -> None:
+        """Nodes started with another number of shards do not found the cluster together."""
+        cluster = PureCluster()
+        other = cluster.start(ADDRESSES[0])
+        cluster.perform(other, other.replica.found(founding_configuration(ADDRESSES, 3)))
+        for address in ADDRESSES[3:]:
+            cluster.crash(address)
+        cluster.run(2.0)
+        for lone in cluster.live():
+            self.assertNotEqual("", lone.replica.unassigned())
+        self.assertIn("other-cluster", [note.event for note in cluster.sites[ADDRESSES[1]].notes])
