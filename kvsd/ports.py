@@ -1,0 +1,85 @@
+"""
+What a node needs from the world around it.
+
+The node declares these two ports and nothing more: a place that keeps bytes and a way to hand bytes to
+a peer.  The adapters (:mod:`kvsd.storage`, :mod:`kvsd.transport`) stand one floor above and subclass them,
+so a simulated disk or network can stand in for the real one without the node noticing.
+"""
+
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+from twisted.internet.defer import Deferred
+
+
+class Table(Enum):
+    """The tables of a node's storage; each is an ordered map from bytes to bytes."""
+
+    META = "meta"
+    ROWS = "rows"
+    OPS = "ops"
+
+
+class Change(NamedTuple):
+    """One key set to a value, or removed where the value is None."""
+
+    table: Table
+    key: bytes
+    value: bytes | None
+
+
+class StorageError(Exception):
+    """The data can't be used as it is (corrupt, incomplete, another program's); the text says what and where."""
+
+
+class DiskFull(Exception):
+    """A commit was refused for want of space and left nothing behind; a later one may succeed."""
+
+
+class Storage(Protocol):
+    """A durable, ordered set of tables with atomic commits."""
+
+    durable: bool
+    """Whether what is committed outlives the process."""
+
+    def load(self, table: Table) -> Iterable[tuple[bytes, bytes]]:
+        """
+        All entries of a table in the order of their keys (as unsigned bytes), read synchronously at start.
+
+        Raises StorageError where an entry does not match its checksum.
+        """
+
+    def commit(self, changes: Sequence[Change]) -> Deferred[None]:
+        """
+        Make all changes durable, or none of them; later changes of a key win over earlier ones.
+
+        The Deferred fires on the reactor thread, once the changes are on disk.  Commits take effect in the order
+        of the calls.  Fails with DiskFull (nothing was kept, the next commit may succeed) or with any other
+        exception, after which nothing may be assumed about the disk: the caller must stop.
+        """
+
+    def has_room(self) -> bool:
+        """Whether there is room for more; a commit may still be refused."""
+
+    def close(self) -> Deferred[None]:
+        """Wait for commits under way, sync and release the storage.  Calling it again does nothing."""
+
+
+class PeerUnreachable(Exception):
+    """A POST to a peer got no answer in time, or none that could be used; the text says which."""
+
+
+class Transport(Protocol):
+    """A way to hand bytes to a peer and to get bytes back."""
+
+    def post(self, address: str, body: bytes) -> Deferred[bytes]:
+        """
+        Hand body to the node at address (``IP:PORT``); fires with the bytes of its answer.
+
+        Fails with PeerUnreachable within the transport's timeout, and then nothing is known about whether the
+        peer got the body: it may even get it later.
+        """
+
+    def close(self) -> Deferred[None]:
+        """Drop all connections; posts under way fail with PeerUnreachable."""

@@ -1,0 +1,1 @@
+"""Tests of parts together: real HTTP between nodes, a real disk, a real twistd."""

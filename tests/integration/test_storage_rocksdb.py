@@ -1,0 +1,155 @@
+"""Storage in RocksDB: the promises of every storage, and what a killed process leaves behind."""
+
+import shutil
+import threading
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, gatherResults
+from twisted.internet.interfaces import IReactorFromThreads
+
+from kvsd.ports import DiskFull, Storage, Table
+from kvsd.storage import RocksStorage
+from tests import storage_contract
+from tests.rocks_case import THIS_BOOT, RocksStorageCase
+from tests.storage_contract import put, remove
+from tests.storage_process import WritingProcess, row
+
+
+class SyncedContract(storage_contract.StorageContract):
+    """Storage in RocksDB keeps the promises of every storage."""
+
+    fsync = True
+
+    def make_storage(self) -> Storage:
+        self.directory = self.mktemp()
+        return self.open_again(self)
+
+    def open_again(self, storage: object) -> Storage:
+        return RocksStorage(self.directory, IReactorFromThreads(reactor), boot_id=THIS_BOOT, fsync=self.fsync)
+
+
+class UnsyncedContract(SyncedContract):
+    """Without syncing, too, as long as the machine runs."""
+
+    fsync = False
+
+
+class RocksStorageTests(RocksStorageCase):
+    """What is particular to storage in RocksDB."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.observed: list[tuple[float, int]] = []
+
+    def observe(self, seconds: float, changes: int) -> None:
+        """Note what is told after each write."""
+        self.observed.append((seconds, changes))
+
+    async def test_it_says_that_it_is_durable(self) -> None:
+        """Storage in RocksDB claims to outlive the process."""
+        self.assertTrue(RocksStorage.durable)
+
+    async def test_commits_end_on_the_reactor_thread(self) -> None:
+        """Whoever waits for a commit goes on in the thread of the reactor."""
+        threads: list[threading.Thread] = []
+        commit = self.open().commit([put(b"a", b"1")])
+        await commit.addCallback(lambda _: threads.append(threading.current_thread()))
+        self.assertEqual(threads, [threading.current_thread()])
+
+    async def test_commits_that_wait_share_a_write(self) -> None:
+        """Hundreds of commits made at once take few writes, and the writes tell of all changes and of their time."""
+        storage = self.open()
+        await gatherResults([storage.commit([put(b"%d" % number, b"v"), remove(b"x")]) for number in range(500)])
+        await storage.close()
+        self.assertEqual(sum(changes for _, changes in self.observed), 1000)
+        self.assertLess(len(self.observed), 100)
+        self.assertTrue(all(0 < seconds < 60 for seconds, _ in self.observed))
+
+    async def test_a_cancelled_commit_takes_effect(self) -> None:
+        """Whoever stops waiting for a commit does not undo it, nor disturb the others."""
+        storage = self.open()
+        commit = storage.commit([put(b"a", b"1")])
+        commit.cancel()
+        with self.assertRaises(CancelledError):
+            await commit
+        await storage.commit([put(b"b", b"2")])
+        self.assertEqual(list(storage.load(Table.ROWS)), [(b"a", b"1"), (b"b", b"2")])
+
+    async def test_space_is_kept_in_reserve(self) -> None:
+        """With less space than the reserve, what adds is refused and leaves nothing; what removes goes through."""
+        storage = self.open()
+        await storage.commit([put(b"a", b"1"), put(b"b", b"2")])
+        await storage.close()
+        storage = self.open(reserve_bytes=1 << 60)
+        self.assertFalse(storage.has_room())
+        commits = [[put(b"c", b"3")], [remove(b"a")], [remove(b"b"), put(b"d", b"4")], []]
+        results = [storage.commit(changes) for changes in commits]
+        for refused in (results[0], results[2]):
+            with self.assertRaises(DiskFull):
+                await refused
+        await gatherResults([results[1], results[3]])
+        self.assertEqual(list(storage.load(Table.ROWS)), [(b"b", b"2")])
+
+    async def test_a_closed_storage_can_be_removed(self) -> None:
+        """Once closed, a storage holds nothing open: the directory can be removed and made anew."""
+        storage = self.open()
+        await storage.commit([put(b"a", b"1")])
+        await storage.close()
+        self.assertEqual(self.files_open(), [])
+        shutil.rmtree(self.directory)
+        self.assertEqual(list(self.open().load(Table.ROWS)), [])
+
+    def files_open(self) -> list[Path]:
+        """Those files of the storage that this process has open."""
+        links = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+        return [file for file in links if file.is_relative_to(self.directory)]
+
+    async def test_two_processes_cannot_share_a_directory(self) -> None:
+        """While one process uses a directory, another is refused; once the first was killed, it may have it."""
+        process = WritingProcess(self.directory)
+        process.wait_for(1)
+        self.assertIn("is in use by another process", await self.refusal())
+        process.kill()
+        self.assertGreater(len(list(self.open().load(Table.ROWS))), 0)
+
+    async def test_two_storages_of_one_process_cannot_share_a_directory(self) -> None:
+        """The same holds within a process."""
+        self.open()
+        self.assertIn("is in use by another process", await self.refusal())
+
+    async def test_a_killed_process_loses_nothing_it_acknowledged(self) -> None:
+        """Killed by SIGKILL in the midst of writing, again and again, a process leaves all that it said was written."""
+        acknowledged: set[int] = set()
+        for round_number in range(3):
+            directory = self.directory / str(round_number % 2)
+            process = WritingProcess(directory, fsync=round_number < 2)
+            process.wait_for(200)
+            acknowledged = process.kill()
+            self.assertGreaterEqual(len(acknowledged), 200)
+            storage = self.open(directory=directory)
+            found = dict(storage.load(Table.ROWS))
+            self.assertLessEqual(dict(map(row, acknowledged)).items(), found.items())
+            self.assertEqual(found, dict(row(int(key)) for key in found))
+            await storage.commit([remove(key) for key in found])
+            await storage.close()
+
+    async def test_a_restart_of_the_machine_after_no_fsync(self) -> None:
+        """Killed without fsync, data is refused if the machine restarted since; used again before, it is whole."""
+        process = WritingProcess(self.directory, fsync=False)
+        process.wait_for(50)
+        acknowledged = process.kill()
+        self.assertIn(
+            "used with --no-fsync and the machine has restarted since", await self.refusal("boot-of-another-day")
+        )
+        await self.open().close()
+        found = dict(self.open(boot_id="boot-of-another-day").load(Table.ROWS))
+        self.assertLessEqual(dict(map(row, acknowledged)).items(), found.items())
+
+    async def test_closing_in_order_makes_no_fsync_safe(self) -> None:
+        """Data written without fsync and closed in order is accepted after a restart of the machine."""
+        storage = self.open(fsync=False)
+        await storage.commit([put(b"a", b"1")])
+        self.assertIn(THIS_BOOT, (self.directory / "KVSD").read_text())
+        await storage.close()
+        self.assertEqual(list(self.open(boot_id="boot-of-another-day").load(Table.ROWS)), [(b"a", b"1")])
