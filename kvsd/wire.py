@@ -27,7 +27,7 @@ from kvsd.replication.effects import (
 )
 from kvsd.replication.messages import Instance, Message, Sender
 from kvsd.replication.record import Op, Row
-from kvsd.replication.replica import Saved, SavedRole
+from kvsd.replication.saved import Saved, SavedRole
 from kvsd.replication.token import Epoch, Stamp
 
 TAG_BYTES = 16
@@ -68,6 +68,7 @@ class _RoleRecord(Struct, frozen=True, array_like=True):
     shard: str
     vector: VersionVector
     hlc: Stamp
+    collected: Stamp
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -130,8 +131,8 @@ def entries(changes: Iterable[Keep]) -> Iterator[Entry]:
             case DropOps(role, arrivals):
                 for arrival in arrivals:
                     yield "ops", _op_key(role, arrival), None
-            case SetVector(role, shard, vector, hlc):
-                yield "meta", _ROLE + role, _encode(_RoleRecord(shard, vector, hlc))
+            case SetVector(role, shard, vector, hlc, collected):
+                yield "meta", _ROLE + role, _encode(_RoleRecord(shard, vector, hlc, collected))
             case SetBindings(bindings):
                 yield "meta", _BINDINGS, _encode(bindings)
             case SetConfiguration(configuration):
@@ -188,7 +189,7 @@ def _take_meta(state: Saved, key: bytes, value: bytes) -> None:
     elif key.startswith(_ROLE):
         record = _read("role", msgspec.msgpack.Decoder(_RoleRecord).decode, value)
         state.hlc = max(state.hlc, record.hlc)
-        state.roles[key[len(_ROLE) :]] = SavedRole(record.shard, record.vector)
+        state.roles[key[len(_ROLE) :]] = SavedRole(record.shard, record.vector, record.collected)
     else:
         raise WireError(f"the data has an entry that is not known here: {key[:16]!r}")
 

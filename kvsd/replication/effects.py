@@ -55,12 +55,13 @@ class DropOps(NamedTuple):
 
 
 class SetVector(NamedTuple):
-    """Keep what a replica has seen: its shard, its version vector and the latest stamp."""
+    """Keep what a replica has seen: its shard, its vector, the latest stamp, and that of tombstones it dropped."""
 
     role: bytes
     shard: str
     vector: VersionVector
     hlc: int
+    collected: int
 
 
 class SetBindings(NamedTuple):

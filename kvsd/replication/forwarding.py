@@ -17,6 +17,7 @@ from kvsd.replication.messages import Forward, Forwarded
 from kvsd.replication.requests import (
     CountKeys,
     Outcome,
+    Outdated,
     Overloaded,
     Put,
     Request,
@@ -26,6 +27,8 @@ from kvsd.replication.requests import (
     Unmet,
 )
 from kvsd.replication.state import State
+
+MAX_REDRAWN = 3
 
 
 @dataclass
@@ -40,12 +43,24 @@ class Forwarding:
     deadline: float = 0.0
     patient: bool = False
     """Whether it is on its last round, in which the member asked may wait."""
+    tried: bool = False
+    """Whether a member may have carried it out without our hearing of it."""
+    redrawn: int = 0
+    """How often its stamp turned out to be too old."""
     last: Outcome | None = None
+
+    def here(self) -> Request:
+        """The request as this node is to carry it out itself: nobody can have, unless it was tried; so draw a stamp."""
+        if isinstance(self.request, Put) and not self.tried:
+            return replace(self.request, stamp=0)
+        return self.attempt(0.0 if isinstance(self.request, CountKeys) else self.request.wait)
 
     def attempt(self, wait: float) -> Request:
         """The request as it is to be tried now, with the time in seconds for which it may wait there."""
         if isinstance(self.request, CountKeys):
             return self.request
+        if isinstance(self.request, Put):
+            return replace(self.request, wait=wait, tried=self.tried)
         return replace(self.request, wait=wait)
 
 
@@ -140,10 +155,28 @@ class Forwards:
         if forwarding is None or forwarding.peer != peer:
             return None
         del self._under_way[message.id]
+        if isinstance(message.outcome, Outdated):
+            return self._redraw(forwarding, message.outcome, now)
         if not isinstance(message.outcome, Unmet | Unassigned | Overloaded | StorageFull):
             return forwarding, message.outcome
         if not isinstance(message.outcome, Unassigned):
             forwarding.last = message.outcome
+        outcome = self._next(forwarding, now)
+        return (forwarding, outcome) if outcome else None
+
+    def _redraw(self, forwarding: Forwarding, outdated: Outdated, now: Now) -> tuple[Forwarding, Outcome] | None:
+        """
+        The stamp was too old: draw another one and try the same member again.
+
+        Only a write that nobody can have carried out yet: with another stamp it would be another version.
+        """
+        request = forwarding.request
+        if forwarding.tried or forwarding.redrawn >= MAX_REDRAWN or not isinstance(request, Put):
+            return forwarding, Unavailable(forwarding.shard)
+        self._state.clock.witness(outdated.latest)
+        forwarding.redrawn += 1
+        forwarding.request = replace(request, stamp=self._state.tick(now))
+        forwarding.candidates.insert(0, forwarding.peer)
         outcome = self._next(forwarding, now)
         return (forwarding, outcome) if outcome else None
 
@@ -161,6 +194,7 @@ class Forwards:
         ended = []
         for id_ in ids:
             forwarding = self._under_way.pop(id_)
+            forwarding.tried = True
             outcome = self._next(forwarding, now)
             if outcome:
                 ended.append((forwarding, outcome))

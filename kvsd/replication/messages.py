@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from kvsd.replication.causality import VersionVector
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.record import Op, Row
-from kvsd.replication.requests import Outcome, Request
+from kvsd.replication.requests import Request, Verdict
 from kvsd.replication.token import Epoch
 
 Instance = Annotated[bytes, Meta(min_length=16, max_length=16)]
@@ -103,7 +103,7 @@ class Forwarded(Struct, frozen=True, array_like=True, tag=True):
     """What became of a forwarded request."""
 
     id: int
-    outcome: Outcome
+    outcome: Verdict
 
 
 class AskConfiguration(Struct, frozen=True, array_like=True, tag=True):

@@ -15,11 +15,9 @@ rules that hold throughout:
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from kvsd.replication.antientropy import AntiEntropy
 from kvsd.replication.broadcast import Broadcast
-from kvsd.replication.causality import VersionVector
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.effects import DropOps, Effect, Now, Ticket
 from kvsd.replication.forwarding import Forwarding, Forwards
@@ -40,7 +38,7 @@ from kvsd.replication.messages import (
     Sender,
     TellConfiguration,
 )
-from kvsd.replication.record import Op, Row
+from kvsd.replication.record import Op
 from kvsd.replication.requests import (
     Counted,
     CountKeys,
@@ -52,30 +50,11 @@ from kvsd.replication.requests import (
     Unmet,
 )
 from kvsd.replication.role import Role
+from kvsd.replication.saved import Saved
 from kvsd.replication.serving import Serving
 from kvsd.replication.stability import Stability
 from kvsd.replication.state import Asker, Binding, Identity, Remote, State
 from kvsd.replication.waiting import Waiting
-
-
-@dataclass
-class SavedRole:
-    """What was kept of one role."""
-
-    shard: str
-    vector: VersionVector
-    rows: list[Row] = field(default_factory=list)
-    ops: list[tuple[int, Op]] = field(default_factory=list)
-
-
-@dataclass
-class Saved:
-    """What a node finds on its disk."""
-
-    configuration: Configuration | None = None
-    bindings: dict[str, tuple[bytes, bool]] = field(default_factory=dict)
-    hlc: int = 0
-    roles: dict[bytes, SavedRole] = field(default_factory=dict)
 
 
 class Replica:
@@ -104,7 +83,7 @@ class Replica:
         state.learn_writers()
         for role in state.roles.values():
             if kept := saved.roles.get(role.writer):
-                role.restore(kept.vector, kept.rows, kept.ops)
+                role.restore(kept)
         return self._effects()
 
     def found(self, configuration: Configuration) -> list[Effect]:
@@ -255,7 +234,7 @@ class Replica:
         forwarding, outcome = ended
         role = self.state.roles.get(forwarding.shard)
         if role and isinstance(outcome, Unmet | Unavailable) and not isinstance(forwarding.request, CountKeys):
-            request = forwarding.attempt(forwarding.request.wait)
+            request = forwarding.here()
             assert not isinstance(request, CountKeys), "the kind of a request never changes"
             self._serve(forwarding.ticket, role, request, now)
         else:
@@ -303,6 +282,7 @@ class Replica:
                 state.out.keep(DropOps(role.writer, dropped))
             for tombstone in self.stability.collectable(role, limits.log_drops):
                 state.out.keep(role.collect(tombstone))
+                state.dirty.add(role.shard)
 
     # The disk speaks
 

@@ -29,7 +29,8 @@ class Put(Struct, frozen=True, array_like=True, tag=True):
 
     ``request`` is the id by which a retry is recognised, empty for none.  ``stamp`` is what the version is stamped with
     (0: whoever carries it out draws one).  A write that is forwarded has its stamp drawn before the first try: however
-    often it is carried out, and however late, it is the same version, and can't undo what came after it.
+    often it is carried out, and however late, it is the same version, and can't undo what came after it.  ``tried``
+    says that an earlier try may have succeeded.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Put(Struct, frozen=True, array_like=True, tag=True):
     wait: Seconds = 0
     request: RequestId = ""
     stamp: Stamp = 0
+    tried: bool = False
 
 
 class CountKeys(Struct, frozen=True, array_like=True, tag=True):
@@ -140,3 +142,14 @@ class Counted(Struct, frozen=True, array_like=True, tag=True):
 
 
 Outcome = Found | Written | Absent | Unmet | Unavailable | Unassigned | Refused | Overloaded | StorageFull | Counted
+
+
+class Outdated(Struct, frozen=True, array_like=True, tag=True):
+    """The write's stamp is not larger than one that was seen for its key: it would have no effect."""
+
+    shard: str
+    latest: Stamp
+
+
+Verdict = Outcome | Outdated
+"""What becomes of a request at a replica: an outcome, or a reason for the node that forwarded it to change it."""

@@ -15,6 +15,7 @@ from kvsd.replication.holdback import HoldBack
 from kvsd.replication.limits import Limits
 from kvsd.replication.oplog import OpLog
 from kvsd.replication.record import Op, Record, Row
+from kvsd.replication.saved import SavedRole
 from kvsd.replication.store import RowKey, Store
 from kvsd.replication.wanted import Wanted
 
@@ -28,6 +29,8 @@ class Role:
         self.vector: VersionVector = {}
         self.durable: VersionVector = {}
         """The part of the vector that is on disk."""
+        self.collected = 0
+        """The latest stamp of a tombstone that was dropped: what is older than it may have been deleted."""
         self.store = Store()
         self.log = OpLog()
         self.holdback = HoldBack(limits.holdback_ops, limits.holdback_bytes)
@@ -41,11 +44,12 @@ class Role:
         self.asked = Wanted()
         """Writes that clients depend on and this replica lacks."""
 
-    def restore(self, vector: VersionVector, rows: Iterable[Row], ops: Iterable[tuple[int, Op]]) -> None:
-        """Take up what was kept: the vector, all rows, and the log's ops by number of arrival."""
-        self.vector, self.durable = vector, dict(vector)
-        self.store = Store(rows)
-        self.log = OpLog(ops)
+    def restore(self, saved: SavedRole) -> None:
+        """Take up what was kept."""
+        self.collected = saved.collected
+        self.vector, self.durable = dict(saved.vector), dict(saved.vector)
+        self.store = Store(saved.rows)
+        self.log = OpLog(saved.ops)
         for record in (row.record for row in self.store):
             self._remember(record)
         for op in self.log:
@@ -85,6 +89,7 @@ class Role:
     def collect(self, tombstone: Row) -> Keep:
         """Drop a tombstone that nobody can need any more."""
         record = tombstone.record
+        self.collected = max(self.collected, record.hlc)
         self.store.drop((record.tenure, record.key))
         return DropRow(self.writer, record.tenure, record.key)
 
@@ -94,7 +99,7 @@ class Role:
         """What is to be kept of the vector, in the write of the given position."""
         vector = dict(self.vector)
         self._vectors.append((position, vector))
-        return SetVector(self.writer, self.shard, vector, self._clock.latest)
+        return SetVector(self.writer, self.shard, vector, self._clock.latest, self.collected)
 
     def synced(self, position: int) -> None:
         """Everything up to the position is on disk."""

@@ -8,7 +8,7 @@ the next dot of this replica, a stamp beyond everything that its author has seen
 from kvsd.replication.broadcast import Broadcast
 from kvsd.replication.causality import Dot, copied, join_dependencies, missing
 from kvsd.replication.effects import Now
-from kvsd.replication.record import Record
+from kvsd.replication.record import Record, Row
 from kvsd.replication.requests import (
     Absent,
     Found,
@@ -16,11 +16,13 @@ from kvsd.replication.requests import (
     KeyRequest,
     MissingWrite,
     Outcome,
+    Outdated,
     Overloaded,
     Put,
     Refused,
     StorageFull,
     Unmet,
+    Verdict,
     Written,
 )
 from kvsd.replication.role import Role
@@ -39,7 +41,7 @@ class Serving:
         self._stability = stability
         self._broadcast = broadcast
 
-    def attempt(self, role: Role, request: KeyRequest, now: Now) -> tuple[Outcome, int]:
+    def attempt(self, role: Role, request: KeyRequest, now: Now) -> tuple[Verdict, int]:
         """Carry a request out if that can be done now; returns the outcome and the position it depends on."""
         refusal = self._vet(role, request.token) or self._unmet(role, request.token, now.monotonic)
         if refusal:
@@ -113,7 +115,7 @@ class Serving:
 
     # What
 
-    def _get(self, role: Role, request: Get) -> tuple[Outcome, int]:
+    def _get(self, role: Role, request: Get) -> tuple[Verdict, int]:
         tenure, shard = self._state.shard_of(request.key)
         row = role.store.get(tenure, request.key)
         if row is None:
@@ -132,7 +134,7 @@ class Serving:
         join_dependencies(seen, {record.origin.shard: {record.origin.writer: record.origin.counter}})
         return token.merged(record.epoch, record.hlc, seen)
 
-    def _write(self, role: Role, request: Put, now: Now) -> tuple[Outcome, int]:
+    def _write(self, role: Role, request: Put, now: Now) -> tuple[Verdict, int]:
         state = self._state
         tenure, shard = state.shard_of(request.key)
         if earlier := role.carried_out(request.key, request.request):
@@ -141,12 +143,27 @@ class Serving:
         if refusal := self._unwritable():
             return refusal, 0
         row = role.store.get(tenure, request.key)
+        latest = row.record.hlc if row else role.collected
+        if 0 < request.stamp <= latest:
+            return self._outdated(role, request, row)
         if request.value is None and (row is None or row.record.is_tombstone):
             return self._get(role, Get(request.key, request.token))
         record = self._record(role, request, now)
         self._broadcast.issue(role, record, dict(request.token.dependencies.get(shard, {})))
         token = request.token.merged(state.epoch, record.hlc, {shard: {role.writer: record.origin.counter}})
         return Written(shard, self._stability.pruned(token), not record.created), state.out.position
+
+    def _outdated(self, role: Role, request: Put, row: Row | None) -> tuple[Verdict, int]:
+        """
+        A write that would lose to what is here already becomes no op.
+
+        Otherwise one could come after a tombstone that beats it is gone everywhere, and bring the key back.  If it
+        was tried before it may have come first and been overwritten, as it is now.
+        """
+        if row is None or not request.tried:
+            return Outdated(role.shard, row.record.hlc if row else role.collected), 0
+        token = self._stability.pruned(self._having_seen(request.token, row.record))
+        return Written(role.shard, token, existed=True), self._state.out.position
 
     def _unwritable(self) -> Outcome | None:
         if self._state.storage_full:

@@ -16,7 +16,7 @@ from kvsd.replication.liveness import Liveness
 from kvsd.replication.messages import Forwarded
 from kvsd.replication.outbox import Outbox
 from kvsd.replication.placement import slot_of
-from kvsd.replication.requests import Outcome
+from kvsd.replication.requests import Outdated, Unavailable, Verdict
 from kvsd.replication.role import Role
 
 
@@ -166,9 +166,11 @@ class State:
 
     # Answering
 
-    def answer(self, asker: Asker, outcome: Outcome, after: int = 0) -> None:
+    def answer(self, asker: Asker, outcome: Verdict, after: int = 0) -> None:
         """Give the outcome to whoever asked, a client or a peer, after a position is durable."""
         if isinstance(asker, Remote):
             self.out.send(asker.peer, Forwarded(asker.id, outcome), after)
+        elif isinstance(outcome, Outdated):  # it may have been carried out elsewhere: a new stamp would repeat it
+            self.out.reply(asker, Unavailable(outcome.shard), after)
         else:
             self.out.reply(asker, outcome, after)

@@ -164,6 +164,56 @@ class RetryTests(Asked, SynchronousTestCase):
             self.assertIsInstance(self.outcome(ticket), Written)
             self.assertEqual(b"%d" % number, self.value(self.first))
 
+    def late_first_try(self) -> tuple[str, Message]:
+        """A write whose first try is still on its way when the second one has succeeded: to whom it goes, and it."""
+        late: list[tuple[str, Message]] = []
+
+        def cut(sender: str, receiver: str, message: Message) -> bool:
+            if isinstance(message, Forward) and not late:
+                late.append((receiver, message))
+                return True
+            return False
+
+        self.cluster.cut = cut
+        ticket = self.cluster.submit(self.edge, Put(self.key, b'"old"', EMPTY))
+        self.cluster.run(1.3)
+        self.assertIsInstance(self.outcome(ticket), Written)
+        return late[0]
+
+    def arrive(self, receiver: str, message: Message) -> None:
+        """Have a message of the edge arrive now."""
+        site, sender = self.cluster.sites[receiver], self.cluster.sender(self.cluster.sites[self.edge])
+        self.cluster.perform(site, site.replica.receive(sender, [message], self.cluster.now(site)))
+
+    def test_first_try_that_comes_after_the_second_undoes_nothing(self) -> None:
+        """A request that was under way for long does not overwrite what was written since its retry."""
+        receiver, first_try = self.late_first_try()
+        self.cluster.put(self.first, self.key, '"new"')
+        self.arrive(receiver, first_try)
+        self.assertEqual([b'"new"'] * 3, [self.value(address) for address in self.cluster.members("s0")])
+
+    def test_first_try_that_comes_after_a_deletion_brings_nothing_back(self) -> None:
+        """Nor does it bring back a key that was deleted since, even where nothing is left of the deletion."""
+        receiver, first_try = self.late_first_try()
+        self.cluster.put(self.first, self.key, None)
+        self.cluster.run(5.0)
+        for address in self.cluster.members("s0"):
+            self.assertEqual(0, len(self.cluster.sites[address].replica.state.roles["s0"].store))
+            self.cluster.crash(address)
+            self.cluster.restart(address)
+        self.cluster.run(5.0)
+        written = self.dots()
+        self.arrive(receiver, first_try)
+        self.assertEqual(written, self.dots())
+        self.assertEqual([None] * 3, [self.value(address) for address in self.cluster.members("s0")])
+
+    def test_stamp_of_a_slow_clock_is_drawn_anew(self) -> None:
+        """A write that comes in at a node whose clock is behind is not lost to an earlier one."""
+        self.cluster.put(self.first, self.key, '"earlier"')
+        self.cluster.sites[self.edge].wall_offset_ms = -30_000
+        self.assertIsInstance(self.cluster.ask(self.edge, Put(self.key, b'"later"', EMPTY)), Written)
+        self.assertEqual([b'"later"'] * 3, [self.value(address) for address in self.cluster.members("s0")])
+
     def test_answer_that_comes_late_is_ignored(self) -> None:
         """An answer that comes after the next member was asked changes nothing."""
         late: list[Message] = []

@@ -1,0 +1,30 @@
+"""
+What a node finds on its disk when it starts.
+"""
+
+from dataclasses import dataclass, field
+
+from kvsd.replication.causality import VersionVector
+from kvsd.replication.configuration import Configuration
+from kvsd.replication.record import Op, Row
+
+
+@dataclass
+class SavedRole:
+    """What was kept of one role; ops come with their numbers of arrival, in order."""
+
+    shard: str
+    vector: VersionVector
+    collected: int = 0
+    rows: list[Row] = field(default_factory=list)
+    ops: list[tuple[int, Op]] = field(default_factory=list)
+
+
+@dataclass
+class Saved:
+    """What a node finds on its disk."""
+
+    configuration: Configuration | None = None
+    bindings: dict[str, tuple[bytes, bool]] = field(default_factory=dict)
+    hlc: int = 0
+    roles: dict[bytes, SavedRole] = field(default_factory=dict)
