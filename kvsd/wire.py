@@ -31,6 +31,8 @@ from kvsd.replication.saved import Saved, SavedRole
 from kvsd.replication.token import Epoch, Stamp
 
 TAG_BYTES = 16
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What a decoder may raise: for the wrong shape, for text that is not UTF-8, for nesting without end."""
 
 T = TypeVar("T")
 
@@ -105,7 +107,7 @@ class EnvelopeCodec:
             raise WireError("the message was not made under this cluster's secret")
         try:
             envelope = _decode_envelope(body)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise WireError(f"the message can't be read: {error}") from None
         if envelope.receiver != receiver:
             raise WireError(f"the message is for {envelope.receiver}, this is {receiver}")
@@ -204,5 +206,5 @@ def _role(state: Saved, key: bytes) -> SavedRole:
 def _read(what: str, decode: Callable[[bytes], T], value: bytes) -> T:
     try:
         return decode(value)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise WireError(f"a {what} can't be read: {error}") from None

@@ -14,6 +14,7 @@ from kvsd.replication.limits import Limits
 from kvsd.replication.messages import Message, Sender
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Get, Outcome, Put, Request
+from kvsd.replication.saved import Saved
 from kvsd.replication.state import Identity
 from kvsd.replication.token import EMPTY, Token
 from kvsd.wire import EnvelopeCodec, encode_message, entries, owner_entry, saved
@@ -65,7 +66,7 @@ class PureCluster:
     def boot(self, address: str, instance: bytes) -> Site:
         """Start a node with an empty disk, to found the cluster."""
         site = self.start(address, instance)
-        self.perform(site, site.replica.found(self.configuration))
+        self.perform(site, site.replica.start(Saved(), self.configuration, ()))
         return site
 
     def start(self, address: str, instance: bytes = b"a fresh instance") -> Site:
@@ -93,7 +94,7 @@ class PureCluster:
             tables[table].append((key, value))
         _, state = saved(**tables)
         self.sites[address] = site
-        self.perform(site, site.replica.restore(state))
+        self.perform(site, site.replica.start(state, self.configuration, ()))
         return site
 
     def isolate(self, *addresses: str) -> None:
@@ -175,7 +176,7 @@ class PureCluster:
                 else:
                     site.disk[table, key] = value
             site.durable = write.position
-            self.perform(site, site.replica.synced(write.position))
+            self.perform(site, site.replica.synced(write.position, self.now(site)))
         released = [effect for effect in site.held if effect.after <= site.durable]
         site.held = [effect for effect in site.held if effect.after > site.durable]
         for effect in released:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from kvsd.replication.causality import VersionVector, dominates, missing
 from kvsd.replication.messages import Pull, PullOps, PullRows
 from kvsd.replication.record import Row
+from kvsd.replication.reports import Reports
 from kvsd.replication.role import Role
 from kvsd.replication.state import State
 
@@ -33,6 +34,7 @@ class AntiEntropy:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._reports = Reports(state)
         self._pulling: dict[str, Pulling] = {}
         self._turn = 0
         self._last_id = state.identity.boot << 32
@@ -51,8 +53,9 @@ class AntiEntropy:
 
     def _lacks_since(self, role: Role, now: float) -> float | None:
         for address in self._state.members(role.shard):
-            for writer, counter in missing(role.vector, self._state.reported(address, role.shard) or {}).items():
-                role.reported.note(role.vector, writer, counter, now)
+            for writer, counter in missing(role.vector, self._reports.vector(address, role.shard) or {}).items():
+                if writer in self._state.writers:
+                    role.reported.note(role.vector, writer, counter, now)
         since = [role.reported.oldest(role.vector), role.holdback.oldest()]
         return min((at for at in since if at is not None), default=None)
 
@@ -64,7 +67,7 @@ class AntiEntropy:
         return sorted(others[turn:] + others[:turn], key=lambda address: self._useless(role, address))
 
     def _useless(self, role: Role, address: str) -> bool:
-        return dominates(role.vector, self._state.reported(address, role.shard) or {})
+        return dominates(role.vector, self._reports.vector(address, role.shard) or {})
 
     def pull(self, role: Role, donors: Sequence[str], now: float) -> None:
         """Pull from the first of the donors that can be used, unless a pull is under way."""
@@ -80,13 +83,13 @@ class AntiEntropy:
         """Give up pulls from a peer that can't be used any more."""
         self._pulling = {shard: pulling for shard, pulling in self._pulling.items() if pulling.peer != peer}
 
-    def pulled_ops(self, peer: str, message: PullOps, now: float) -> None:
-        """Go on pulling after ops came (and were delivered), or be done."""
+    def pulled_ops(self, peer: str, message: PullOps, *, applied: bool, now: float) -> None:
+        """Be done with a pull after its ops were delivered, or go on at once where that led anywhere."""
         pulling = self._pulling.get(message.shard)
         if pulling is None or pulling.id != message.id:
             return
         del self._pulling[message.shard]
-        if message.more and message.ops:
+        if message.more and applied:
             self.pull(self._state.roles[message.shard], [peer], now)
 
     def pulled_rows(self, peer: str, message: PullRows, now: float) -> Role | None:

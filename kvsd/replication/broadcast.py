@@ -8,7 +8,7 @@ that it names has been applied, and holds it back until then.  What gets lost on
 
 from collections.abc import Iterable
 
-from kvsd.replication.causality import VersionVector
+from kvsd.replication.causality import VersionVector, dominates
 from kvsd.replication.messages import Push
 from kvsd.replication.record import Op, Record
 from kvsd.replication.role import Role
@@ -36,22 +36,41 @@ class Broadcast:
         touched: dict[str, Role] = {}
         for op in ops:
             role = self._state.roles.get(op.shard)
-            if role and op.counter > role.vector.get(op.writer, 0) and self._hold(role, op, now):
+            if role and self._take(role, op, now):
                 touched[role.shard] = role
-        return [role for role in touched.values() if self.drain(role)]
+        return list(touched.values())
 
-    def _hold(self, role: Role, op: Op, now: float) -> bool:
-        held = role.holdback.add(op, now)
-        self.dropped += not held
-        return held
+    def _take(self, role: Role, op: Op, now: float) -> bool:
+        """Apply an op and what waited for it, or hold it back; says whether anything was applied."""
+        if op.counter <= role.vector.get(op.writer, 0):
+            return False
+        if not self._is_plausible(role, op):
+            self._state.out.note("op-refused", shard=op.shard, writer=op.writer.hex(), counter=op.counter)
+            return False
+        if self._is_due(role, op):  # never by way of a queue that may be full: all others may wait for this one
+            self._apply(role, op)
+            role.holdback.forget(role.vector)
+            self.drain(role)
+            return True
+        self.dropped += not role.holdback.add(op, now)
+        return False
 
-    def drain(self, role: Role) -> bool:
-        """Apply what is due of the hold-back queue; says whether that was anything."""
-        applied = False
+    def _is_due(self, role: Role, op: Op) -> bool:
+        follows = op.counter == role.vector.get(op.writer, 0) + 1
+        return follows and op.epoch <= self._state.epoch and dominates(role.vector, op.dependencies)
+
+    def _is_plausible(self, role: Role, op: Op) -> bool:
+        """Whether a peer's op is what it says: of another writer, under the dot of its record, in its own shard."""
+        origin, configuration = op.record.origin, self._state.configuration
+        assert configuration is not None, "a role exists only in a configuration"
+        named = (origin.shard, origin.writer, origin.counter) == (op.shard, op.writer, op.counter)
+        placed = configuration.tenures.get(op.record.tenure) == op.shard or op.epoch > configuration.epoch
+        return named and placed and op.writer != role.writer
+
+    def drain(self, role: Role) -> None:
+        """Apply what is due of the hold-back queue."""
         for op in role.holdback.due(role.vector, self._state.epoch):
             self._apply(role, op)
-            applied = True
-        return applied
 
     def _apply(self, role: Role, op: Op) -> None:
         out = self._state.out

@@ -12,7 +12,7 @@ from hashlib import sha256
 from msgspec import Struct
 
 from kvsd.replication.causality import writer_id
-from kvsd.replication.placement import SLOTS, address_order
+from kvsd.replication.placement import SLOTS, Tenure, address_order
 
 MIN_REPLICAS = 2
 NOT_ENOUGH_NODES = "Not enough nodes to provide fault tolerance with requested shard count"
@@ -42,7 +42,7 @@ class Configuration(Struct, frozen=True):
     nodes: tuple[str, ...]
     shards: dict[str, tuple[Member, ...]]
     slots: tuple[int, ...]
-    tenures: dict[int, str]
+    tenures: dict[Tenure, str]
 
     def __post_init__(self) -> None:
         """Refuse what no founding and no change could have made."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from kvsd.replication.causality import VersionVector
+from kvsd.replication.candidates import Candidates
 from kvsd.replication.effects import Now, Ticket
 from kvsd.replication.messages import Forward, Forwarded
 from kvsd.replication.requests import (
@@ -69,6 +69,7 @@ class Forwards:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._candidates = Candidates(state)
         self._under_way: dict[int, Forwarding] = {}
         self._count = state.identity.boot << 32  # never a number of an earlier run of this process
         self.total = 0
@@ -76,31 +77,6 @@ class Forwards:
     def __len__(self) -> int:
         """How many requests are under way."""
         return len(self._under_way)
-
-    # Whom to ask
-
-    def candidates(self, shard: str, request: Request) -> list[str]:
-        """The members to try: those known to have what the request depends on first, otherwise in turns."""
-        others = self._state.others(shard)
-        turn = self._turn(request) % len(others) if others else 0
-        needed = self._needed(shard, request)
-        return sorted(others[turn:] + others[:turn], key=lambda address: not self._state.holds(address, shard, needed))
-
-    def satisfying(self, shard: str, request: Request) -> list[str]:
-        """The members that are known to have what the request depends on."""
-        needed = self._needed(shard, request)
-        return [a for a in self.candidates(shard, request) if self._state.holds(a, shard, needed)]
-
-    def _turn(self, request: Request) -> int:
-        """Spread requests over the members, but send the retries of one request to the same one."""
-        if isinstance(request, Put) and request.request:
-            return sum(request.request.encode())
-        self._count += 1
-        return self._count
-
-    @staticmethod
-    def _needed(shard: str, request: Request) -> VersionVector:
-        return {} if isinstance(request, CountKeys) else request.token.dependencies.get(shard, {})
 
     # The way there
 
@@ -119,7 +95,7 @@ class Forwards:
         identity = self._state.identity
         self._state.clock.witness(request.token.hlc)
         minted = f"{identity.instance.hex()[:16]}-{identity.boot:x}-{self._count}"
-        return replace(request, request=request.request or minted, stamp=self._state.tick(now))
+        return replace(request, request=request.request or minted, stamp=self._state.stamps.draw(now))
 
     def _next(self, forwarding: Forwarding, now: Now) -> Outcome | None:
         while forwarding.candidates:
@@ -132,7 +108,7 @@ class Forwards:
     def _last_round(self, forwarding: Forwarding, now: Now) -> Outcome | None:
         """All were asked: have one of them wait, where the client would rather wait and this node can't do it."""
         wait = 0.0 if isinstance(forwarding.request, CountKeys) else forwarding.request.wait
-        others = self.candidates(forwarding.shard, forwarding.request)
+        others = self._candidates.in_order(forwarding.shard, forwarding.request)
         can_wait = wait > 0 and others and forwarding.shard not in self._state.roles
         if isinstance(forwarding.last, Unmet) and can_wait and not forwarding.patient:
             forwarding.patient = True
@@ -175,7 +151,7 @@ class Forwards:
             return forwarding, Unavailable(forwarding.shard)
         self._state.clock.witness(outdated.latest)
         forwarding.redrawn += 1
-        forwarding.request = replace(request, stamp=self._state.tick(now))
+        forwarding.request = replace(request, stamp=self._state.stamps.draw(now))
         forwarding.candidates.insert(0, forwarding.peer)
         outcome = self._next(forwarding, now)
         return (forwarding, outcome) if outcome else None

@@ -31,23 +31,27 @@ class HoldBack:
         self.bytes = 0
 
     def add(self, op: Op, now: float) -> bool:
-        """Keep an op until it is due; says whether there was room (or it was there already)."""
-        if op.counter in self._held.get(op.writer, ()):
+        """
+        Keep an op until it is due; says whether there was room (or it was there already).
+
+        A full queue gives up newer ops of the same writer for an older one, which is due sooner.
+        """
+        queue = self._held.get(op.writer, {})
+        if op.counter in queue:
             return True
-        if self.count >= self._max_ops or self.bytes + op_bytes(op) > self._max_bytes:
-            return self._make_room(op, now)
+        newer = sorted(counter for counter in queue if counter > op.counter)
+        while newer and not self._fits(op):
+            self._remove(op.writer, newer.pop())
+        if not self._fits(op):
+            return False
         self._held.setdefault(op.writer, {})[op.counter] = Held(op, now)
         self.count += 1
         self.bytes += op_bytes(op)
         return True
 
-    def _make_room(self, op: Op, now: float) -> bool:
-        """Give up the writer's newest op for an older one of the same writer, which is due sooner."""
-        newest = max(self._held.get(op.writer, ()), default=0)
-        if newest <= op.counter:
-            return False
-        self._remove(op.writer, newest)
-        return self.add(op, now)
+    def _fits(self, op: Op) -> bool:
+        """Whether there is room; an empty queue takes an op of any size."""
+        return not self.count or (self.count < self._max_ops and self.bytes + op_bytes(op) <= self._max_bytes)
 
     def due(self, vector: Mapping[bytes, int], epoch: int) -> Iterator[Op]:
         """
@@ -76,7 +80,10 @@ class HoldBack:
 
     def forget(self, vector: Mapping[bytes, int]) -> None:
         """Drop what vector has seen, after it was raised by other means than due."""
-        for writer, queue in sorted(self._held.items()):
+        if not self.count:
+            return
+        for writer in sorted(self._held):
+            queue = self._held[writer]
             for counter in [counter for counter in queue if counter <= vector.get(writer, 0)]:
                 self._remove(writer, counter)
 

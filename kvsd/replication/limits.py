@@ -39,5 +39,7 @@ class Limits:
 
     clock_ahead_ms: int = 60_000
     """A node whose clock is further ahead of its peers' coordinates no writes: it would win every conflict."""
+    stamp_ahead_ms: int = 7 * 86_400_000
+    """A token whose stamp is this far ahead of this node's clock and of all that it has seen is refused."""
     counter_slack: int = 1_000_000
     """A token that names a write this far beyond all that was heard of can't be genuine."""

@@ -38,14 +38,18 @@ class Peer:
         self._deviation = 0.0
 
     def beat(self, now: float, interval: float) -> None:
-        """Learn from a heartbeat how regular they are."""
+        """Learn from a heartbeat how regular they are; an outage is no jitter."""
+        if self.suspected:
+            self._beat = None
         gap = min(now - self._beat, 10 * interval) if self._beat is not None else interval
         self._beat = now
         self._mean += (gap - self._mean) / 8
         self._deviation += (abs(gap - self._mean) - self._deviation) / 4
 
     def patience(self, limits: Limits) -> float:
-        """For how many seconds silence means nothing."""
+        """For how many seconds silence means nothing; fewer while it has to prove itself."""
+        if self.suspected:
+            return limits.suspect_seconds
         return min(max(limits.suspect_seconds, self._mean + 4 * self._deviation), limits.down_seconds)
 
     @property
@@ -65,6 +69,8 @@ class Liveness:
         self._me = me
         self._limits = limits
         self._ticked: float | None = None
+        self._forgiving_until = 0.0
+        """Just after this node stood still itself, answers that were not heard in time say nothing."""
         self.peers: dict[str, Peer] = {}
 
     def watch(self, addresses: Iterable[str]) -> None:
@@ -84,12 +90,13 @@ class Liveness:
         """What a peer says of when it heard of others."""
         for address, milliseconds in silent_ms.items():
             if peer := self.peers.get(address):
-                peer.evidence = max(peer.evidence or 0.0, now - milliseconds / 1000)
+                evidence = now - milliseconds / 1000
+                peer.evidence = evidence if peer.evidence is None else max(peer.evidence, evidence)
 
-    def failed(self, address: str) -> bool:
+    def failed(self, address: str, now: float) -> bool:
         """A message to the peer got no answer; says whether it is newly suspected for that."""
         peer = self.peers.get(address)
-        if peer is None or peer.heard is None:
+        if peer is None or peer.heard is None or now < self._forgiving_until:
             return False
         newly = not peer.suspected
         peer.suspected = True
@@ -124,6 +131,7 @@ class Liveness:
         pause = now - self._ticked - 3 * self._limits.tick_seconds if self._ticked is not None else 0.0
         self._ticked = now
         if pause > 0:
+            self._forgiving_until = now + 2 * self._limits.tick_seconds
             for peer in self.peers.values():
                 peer.heard = None if peer.heard is None else min(now, peer.heard + pause)
                 peer.evidence = None if peer.evidence is None else min(now, peer.evidence + pause)

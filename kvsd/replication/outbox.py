@@ -5,9 +5,22 @@ All changes of an event are one write, so a crash keeps either all of it or noth
 position of the write that must be durable before it may leave.
 """
 
+from typing import NamedTuple
+
 from kvsd.replication.effects import Effect, Halt, Keep, Note, Reply, Send, Ticket, Write
-from kvsd.replication.messages import Message
-from kvsd.replication.requests import Outcome
+from kvsd.replication.messages import Forwarded, Message
+from kvsd.replication.requests import Outdated, Unavailable, Verdict
+
+
+class Remote(NamedTuple):
+    """A peer that forwarded a client's request, and its number for it."""
+
+    peer: str
+    id: int
+
+
+Asker = Ticket | Remote
+"""Whom an outcome is for: a client of this node or of another one."""
 
 
 class Outbox:
@@ -33,9 +46,14 @@ class Outbox:
         """Send a message after a position, which by default is everything of this event and before it."""
         self._effects.append(Send(-1 if after is None else after, peer, message))
 
-    def reply(self, ticket: Ticket, outcome: Outcome, after: int) -> None:
-        """Answer a client, after a position."""
-        self._effects.append(Reply(after, ticket, outcome))
+    def answer(self, asker: Asker, outcome: Verdict, after: int = 0) -> None:
+        """Give the outcome to whoever asked, after a position."""
+        if isinstance(asker, Remote):
+            self.send(asker.peer, Forwarded(asker.id, outcome), after)
+        elif isinstance(outcome, Outdated):  # it may have been carried out elsewhere: a new stamp would repeat it
+            self._effects.append(Reply(after, asker, Unavailable(outcome.shard)))
+        else:
+            self._effects.append(Reply(after, asker, outcome))
 
     def note(self, event: str, **facts: object) -> None:
         """Tell the operator."""

@@ -6,8 +6,13 @@ number of shards moves as few keys as is possible at all, where ``hash % shards`
 """
 
 from hashlib import sha256
+from typing import Annotated
+
+from msgspec import Meta
 
 SLOTS = 4096
+
+Tenure = Annotated[int, Meta(ge=0, lt=2**32)]
 
 
 def slot_of(key: str) -> int:

@@ -11,6 +11,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from kvsd.replication.causality import Counter, Dependencies, Dot, VersionVector, Writer
+from kvsd.replication.placement import Tenure
 from kvsd.replication.token import Epoch, Stamp
 
 MAX_REQUEST_ID = 255
@@ -28,7 +29,7 @@ class Record(Struct, frozen=True, array_like=True):
     the stamp of the version that it was put over, 0 for none.
     """
 
-    tenure: int
+    tenure: Tenure
     key: str
     value: bytes | None
     hlc: Stamp

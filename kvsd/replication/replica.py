@@ -19,8 +19,10 @@ from collections.abc import Iterable
 from kvsd.replication.antientropy import AntiEntropy
 from kvsd.replication.broadcast import Broadcast
 from kvsd.replication.configuration import Configuration
-from kvsd.replication.effects import DropOps, Effect, Now, Ticket
-from kvsd.replication.forwarding import Forwarding, Forwards
+from kvsd.replication.effects import Effect, Now, Ticket
+from kvsd.replication.forwarding import Forwards
+from kvsd.replication.founding import Founding
+from kvsd.replication.heartbeats import Heartbeats
 from kvsd.replication.limits import Limits
 from kvsd.replication.membership import Membership
 from kvsd.replication.messages import (
@@ -38,22 +40,14 @@ from kvsd.replication.messages import (
     Sender,
     TellConfiguration,
 )
+from kvsd.replication.outbox import Remote
 from kvsd.replication.record import Op
-from kvsd.replication.requests import (
-    Counted,
-    CountKeys,
-    KeyRequest,
-    Outcome,
-    Request,
-    Unassigned,
-    Unavailable,
-    Unmet,
-)
-from kvsd.replication.role import Role
+from kvsd.replication.requests import Request
+from kvsd.replication.routing import Routing
 from kvsd.replication.saved import Saved
 from kvsd.replication.serving import Serving
 from kvsd.replication.stability import Stability
-from kvsd.replication.state import Asker, Binding, Identity, Remote, State
+from kvsd.replication.state import Identity, State
 from kvsd.replication.waiting import Waiting
 
 
@@ -63,44 +57,36 @@ class Replica:
     def __init__(self, identity: Identity, limits: Limits | None = None) -> None:
         self.state = State(identity, limits or Limits())
         self.stability = Stability(self.state)
+        self.founding = Founding(self.state)
+        self.heartbeats = Heartbeats(self.state, self.founding)
+        self.membership = Membership(self.state, self.founding)
         self.broadcast = Broadcast(self.state)
         self.antientropy = AntiEntropy(self.state)
-        self.membership = Membership(self.state)
         self.serving = Serving(self.state, self.stability, self.broadcast)
         self.waiting = Waiting(self.state, self.serving, self.antientropy)
         self.forwards = Forwards(self.state)
-        self._upkeep: float | None = None
+        self.routing = Routing(self.state, self.serving, self.waiting, self.forwards)
 
-    # Starting
+    def start(self, saved: Saved, founding: Configuration | None, seeds: Iterable[str]) -> list[Effect]:
+        """
+        Take up what the disk knows; else found a cluster, if that is to be; else look for one at the seeds.
 
-    def restore(self, saved: Saved) -> list[Effect]:
-        """Take up where the disk left off."""
-        state = self.state
-        state.clock.witness(saved.hlc)
-        state.configuration = saved.configuration
-        state.bindings = {address: Binding(*binding) for address, binding in saved.bindings.items()}
-        state.watch()
-        state.learn_writers()
-        for role in state.roles.values():
-            if kept := saved.roles.get(role.writer):
-                role.restore(kept)
-        return self._effects()
-
-    def found(self, configuration: Configuration) -> list[Effect]:
-        """Found a cluster together with the other nodes of a configuration that each computes for itself."""
-        self.membership.found(configuration)
-        return self._effects()
-
-    def seek(self, seeds: Iterable[str]) -> list[Effect]:
-        """Look for a cluster at these nodes."""
-        self.membership.seek(tuple(seeds))
+        A founding that was cut short goes on, as the disk knows the configuration from its beginning.
+        """
+        self.state.restore(saved)
+        if saved.configuration is None:
+            if founding:
+                self.founding.begin(founding)
+            else:
+                self.membership.seek(seeds)
         return self._effects()
 
     # A client asks
 
     def submit(self, ticket: Ticket, request: Request, now: Now) -> list[Effect]:
         """A client's request; a Reply to the ticket follows, now or later."""
-        self._route(ticket, request, now)
+        self.state.now = now
+        self.routing.route(ticket, request, now)
         return self._effects()
 
     def cancel(self, ticket: Ticket) -> list[Effect]:
@@ -109,160 +95,88 @@ class Replica:
         self.forwards.cancel(ticket)
         return self._effects()
 
-    def _route(self, ticket: Ticket, request: Request, now: Now) -> None:
-        reason = self.unassigned()
-        if reason:
-            self.state.answer(ticket, Unassigned(reason))
-            return
-        shard = request.shard if isinstance(request, CountKeys) else self.state.shard_of(request.key)[1]
-        role = self.state.roles.get(shard)
-        if role is None:
-            self._forward(ticket, shard, request, now)
-        elif isinstance(request, CountKeys):
-            self.state.answer(ticket, Counted(role.store.live_keys), self.state.out.position)
-        else:
-            self._serve_or_route(ticket, role, request, now)
-
-    def unassigned(self) -> str:
-        """Why this node can't serve any key, in words; empty if it can."""
-        state = self.state
-        if state.usurped:
-            return (
-                f"{state.identity.address} was founded with another data directory; this one is not part of the cluster"
-            )
-        if state.configuration is None:
-            return "no configuration is known yet"
-        if state.configuration.member(state.identity.address) is None:
-            return "this node was not added to a shard"
-        if not state.founded:
-            return "the cluster is forming: a majority of the view has not answered yet"
-        return ""
-
-    def _forward(self, ticket: Ticket, shard: str, request: Request, now: Now) -> None:
-        candidates = self.forwards.candidates(shard, request)
-        outcome = self.forwards.start(ticket, shard, request, candidates, now)
-        if outcome:
-            self.state.answer(ticket, outcome)
-
-    def _serve_or_route(self, ticket: Ticket, role: Role, request: KeyRequest, now: Now) -> None:
-        """Routing before waiting: what is not here yet may be at another member."""
-        outcome, after = self.serving.attempt(role, request, now)
-        if not isinstance(outcome, Unmet):
-            self.state.answer(ticket, outcome, after)
-            return
-        candidates = self.forwards.satisfying(role.shard, request)
-        if not candidates or self.forwards.start(ticket, role.shard, request, candidates, now):
-            self.waiting.add(ticket, role, request, outcome, now)
-
-    def _serve(self, asker: Asker, role: Role, request: KeyRequest, now: Now) -> None:
-        outcome, after = self.serving.attempt(role, request, now)
-        if isinstance(outcome, Unmet):
-            self.waiting.add(asker, role, request, outcome, now)
-        else:
-            self.state.answer(asker, outcome, after)
-
     # A peer speaks
 
     def receive(self, sender: Sender, messages: Iterable[Message], now: Now) -> list[Effect]:
         """Messages of a peer, in the order in which it sent them."""
-        if sender.address in self.state.liveness.peers:
-            self.state.liveness.heard(sender.address, now.monotonic)
+        self.state.now = now
+        admitted = self.membership.admit(sender, now.monotonic)
         for message in messages:
-            if self.membership.is_current(sender, message, now.monotonic):
-                self._hear(sender, message, now)
+            match message:
+                case AskConfiguration():
+                    self.membership.asked(sender, message)
+                case TellConfiguration():
+                    self.membership.told(sender, message)
+                    self.stability.refresh()
+                case _:
+                    if admitted:
+                        self._hear(sender, message, now)
         return self._effects()
 
     def _hear(self, sender: Sender, message: Message, now: Now) -> None:
-        """What anybody of the cluster may say; all else only who was bound to its address."""
+        """What any node of the cluster may say; all else only who was bound to its address."""
         match message:
-            case AskConfiguration():
-                self.membership.told(sender, message)
-            case TellConfiguration():
-                self.membership.learn(sender, message)
-                self.stability.refresh()
             case Bind():
-                self.membership.bind(sender)
+                self.founding.bind(sender)
             case Bound():
-                self.membership.bound(sender, message)
+                self.founding.bound(sender, message)
             case Heartbeat():
-                self.membership.heard(sender, message, now)
+                self.heartbeats.heard(sender, message, now)
                 self.stability.refresh()
             case _:
                 if self.state.is_genuine(sender.address, sender.instance):
                     self._hear_member(sender.address, message, now)
 
-    def _hear_member(
-        self, peer: str, message: Push | Pull | PullOps | PullRows | Forward | Forwarded, now: Now
-    ) -> None:
+    def _hear_member(self, peer: str, message: Message, now: Now) -> None:
         match message:
             case Push():
                 self._deliver(message.ops, now)
             case Pull():
                 self.antientropy.give(peer, message)
             case PullOps():
-                self._deliver(message.ops, now)
-                self.antientropy.pulled_ops(peer, message, now.monotonic)
+                applied = self._deliver(message.ops, now)
+                self.antientropy.pulled_ops(peer, message, applied=applied, now=now.monotonic)
             case PullRows():
                 role = self.antientropy.pulled_rows(peer, message, now.monotonic)
                 if role:
                     self.broadcast.drain(role)
                     self.waiting.wake(now)
             case Forward():
-                self._carry_out(Remote(peer, message.id), message.request, now)
+                self.routing.carry_out(Remote(peer, message.id), message.request, now)
             case Forwarded():
-                self._end(self.forwards.answered(peer, message, now), now)
+                self.routing.end(self.forwards.answered(peer, message, now), now)
+            case _:
+                raise AssertionError("all other messages were heard before")
 
-    def _deliver(self, ops: list[Op], now: Now) -> None:
-        if not self.state.storage_full and self.broadcast.deliver(ops, now.monotonic) and len(self.waiting):
+    def _deliver(self, ops: list[Op], now: Now) -> bool:
+        applied = not self.state.storage_full and bool(self.broadcast.deliver(ops, now.monotonic))
+        if applied and len(self.waiting):
             self.waiting.wake(now)
-
-    def _carry_out(self, asker: Remote, request: Request, now: Now) -> None:
-        """A forwarded request: it is carried out here or not at all."""
-        shard = request.shard if isinstance(request, CountKeys) else self.state.shard_of(request.key)[1]
-        role = self.state.roles.get(shard)
-        if role is None or self.unassigned():
-            self.state.answer(asker, Unassigned(self.unassigned() or f"not a member of {shard}"))
-        elif isinstance(request, CountKeys):
-            self.state.answer(asker, Counted(role.store.live_keys), self.state.out.position)
-        else:
-            self._serve(asker, role, request, now)
-
-    def _end(self, ended: tuple[Forwarding, Outcome] | None, now: Now) -> None:
-        """A forwarded request came to its end: answer, or wait here where this node is a member itself."""
-        if ended is None:
-            return
-        forwarding, outcome = ended
-        role = self.state.roles.get(forwarding.shard)
-        if role and isinstance(outcome, Unmet | Unavailable) and not isinstance(forwarding.request, CountKeys):
-            request = forwarding.here()
-            assert not isinstance(request, CountKeys), "the kind of a request never changes"
-            self._serve(forwarding.ticket, role, request, now)
-        else:
-            self.state.answer(forwarding.ticket, outcome)
+        return applied
 
     # Time passes
 
     def tick(self, now: Now) -> list[Effect]:
         """Do what is due."""
         state = self.state
+        state.now = now
         suspected, trusted = state.liveness.tick(now.monotonic)
         for peer in suspected:
             self._suspect(peer, now)
         for peer in trusted:
             state.out.note("peer-trusted", peer=peer)
-        self.membership.tick(now)
+        self.heartbeats.tick(now)
         self.antientropy.tick(now.monotonic)
         self.waiting.tick(now)
         for ended in self.forwards.tick(now):
-            self._end(ended, now)
-        if self._upkeep is None or now.monotonic - self._upkeep >= state.limits.upkeep_seconds:
-            self._upkeep = now.monotonic
-            self._keep_up()
+            self.routing.end(ended, now)
+        self.stability.tick(now.monotonic)
         return self._effects()
 
     def failed(self, peer: str, now: Now) -> list[Effect]:
         """Messages to a peer got no answer."""
-        if self.state.liveness.failed(peer):
+        self.state.now = now
+        if self.state.liveness.failed(peer, now.monotonic):
             self._suspect(peer, now)
         return self._effects()
 
@@ -270,26 +184,14 @@ class Replica:
         self.state.out.note("peer-suspected", peer=peer)
         self.antientropy.abandon(peer)
         for ended in self.forwards.failed(peer, now):
-            self._end(ended, now)
-
-    def _keep_up(self) -> None:
-        """Truncate logs and collect tombstones."""
-        state, limits = self.state, self.state.limits
-        self.stability.refresh()
-        for role in state.roles.values():
-            dropped = role.log.truncate(self.stability.vector(role.shard), limits.log_bytes, limits.log_drops)
-            if dropped:
-                state.out.keep(DropOps(role.writer, dropped))
-            for tombstone in self.stability.collectable(role, limits.log_drops):
-                state.out.keep(role.collect(tombstone))
-                state.dirty.add(role.shard)
+            self.routing.end(ended, now)
 
     # The disk speaks
 
-    def synced(self, position: int) -> list[Effect]:
+    def synced(self, position: int, now: Now) -> list[Effect]:
         """Everything up to a position is durable."""
-        for role in self.state.roles.values():
-            role.synced(position)
+        self.state.now = now
+        self.state.synced(position)
         return self._effects()
 
     def storage_full(self, full: bool) -> list[Effect]:
@@ -300,8 +202,5 @@ class Replica:
         return self._effects()
 
     def _effects(self) -> list[Effect]:
-        state = self.state
-        for shard in sorted(state.dirty):
-            state.out.keep(state.roles[shard].vector_change(state.out.written + 1))
-        state.dirty.clear()
-        return state.out.take()
+        self.state.keep_vectors()
+        return self.state.out.take()

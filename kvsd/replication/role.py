@@ -8,6 +8,8 @@ Its vector, rows and log change together and only by :meth:`Role.apply` (one op,
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 
+from msgspec.structs import replace
+
 from kvsd.replication.causality import VersionVector, Writer, dominates, join
 from kvsd.replication.effects import DropOps, DropRow, Keep, LogOp, SetRow, SetVector
 from kvsd.replication.hlc import HybridClock
@@ -118,10 +120,10 @@ class Role:
 
     def _remember(self, record: Record) -> None:
         if record.request:
-            self._requests[record.key, record.request] = record
+            self._requests[record.key, record.request] = replace(record, value=None)
             if len(self._requests) > self._max_requests:
                 self._requests.popitem(last=False)
 
     def carried_out(self, key: str, request: str) -> Record | None:
-        """The write that a request led to, if it was carried out and is remembered."""
+        """The write that a request led to, without its value, if it was carried out and is remembered."""
         return self._requests.get((key, request)) if request else None

@@ -9,6 +9,7 @@ from kvsd.replication.broadcast import Broadcast
 from kvsd.replication.causality import Dot, copied, join_dependencies, missing
 from kvsd.replication.effects import Now
 from kvsd.replication.record import Record, Row
+from kvsd.replication.reports import Reports
 from kvsd.replication.requests import (
     Absent,
     Found,
@@ -38,12 +39,13 @@ class Serving:
 
     def __init__(self, state: State, stability: Stability, broadcast: Broadcast) -> None:
         self._state = state
+        self._reports = Reports(state)
         self._stability = stability
         self._broadcast = broadcast
 
     def attempt(self, role: Role, request: KeyRequest, now: Now) -> tuple[Verdict, int]:
         """Carry a request out if that can be done now; returns the outcome and the position it depends on."""
-        refusal = self._vet(role, request.token) or self._unmet(role, request.token, now.monotonic)
+        refusal = self.vet(role.shard, request.token, now) or self._unmet(role, request.token, now.monotonic)
         if refusal:
             return refusal, 0
         if isinstance(request, Get):
@@ -52,19 +54,21 @@ class Serving:
 
     # Whether
 
-    def _vet(self, role: Role, token: Token) -> Outcome | None:
-        """Refuse a token that names what can't be; one that may be ahead of this node's knowledge is unmet."""
+    def vet(self, shard: str, token: Token, now: Now) -> Outcome | None:
+        """Refuse a token that names what can't be; one of a later configuration than this node's is unmet."""
         state = self._state
-        assert state.configuration is not None, "a role exists only in a configuration"
+        assert state.configuration is not None, "requests are served only in a configuration"
         if token.epoch > state.epoch:
-            return Unmet(role.shard, [], token.epoch, state.epoch)
-        for shard, vector in token.dependencies.items():
-            if shard not in state.configuration.shards:
+            return Unmet(shard, [], token.epoch, state.epoch)
+        if not state.stamps.is_credible(token.hlc, now):
+            return Refused(NOT_ISSUED)
+        for group, vector in token.dependencies.items():
+            if group not in state.configuration.shards:
                 return Refused(NOT_ISSUED)
             for writer, counter in vector.items():
                 if writer not in state.writers and self._all_writers_known():
                     return Refused(NOT_ISSUED)
-                if counter > state.limits.counter_slack and counter > self._heard_of(shard, writer):
+                if counter > state.limits.counter_slack and counter > self._heard_of(group, writer):
                     return Refused(NOT_ISSUED)
         return None
 
@@ -75,11 +79,7 @@ class Serving:
 
     def _heard_of(self, shard: str, writer: bytes) -> int:
         """The furthest counter of a writer that a genuine token might name."""
-        state = self._state
-        role = state.roles.get(shard)
-        vectors = [role.vector] if role else []
-        vectors += [state.reported(address, shard) or {} for address in state.members(shard)]
-        return max((vector.get(writer, 0) for vector in vectors), default=0) + state.limits.counter_slack
+        return self._reports.furthest(shard).get(writer, 0) + self._state.limits.counter_slack
 
     def _unmet(self, role: Role, token: Token, now: float) -> Unmet | None:
         """What of a token's past is not here: writes of the shard itself, or writers that this node can't judge yet."""
@@ -107,7 +107,9 @@ class Serving:
             node=node,
             need=need,
             have=role.vector.get(writer, 0) if shard == role.shard else 0,
-            held_by=[address for address in state.members(shard) if state.holds(address, shard, {writer: need})],
+            held_by=[
+                address for address in state.members(shard) if self._reports.holds(address, shard, {writer: need})
+            ],
             state=state.liveness.state(node, now),
             silent=None if silent is None else round(silent, 3),
             since=round(now - since, 3),
@@ -182,7 +184,7 @@ class Serving:
             tenure=tenure,
             key=request.key,
             value=request.value,
-            hlc=request.stamp or state.tick(now),
+            hlc=request.stamp or state.stamps.draw(now),
             origin=Dot(shard, role.writer, role.vector.get(role.writer, 0) + 1),
             dependencies=self._stability.unstable(request.token.dependencies),
             epoch=state.epoch,

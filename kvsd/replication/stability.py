@@ -8,7 +8,9 @@ Shoker: "Pure Operation-Based Replicated Data Types", arXiv 1710.04469.)
 """
 
 from kvsd.replication.causality import Dependencies, VersionVector, meet
+from kvsd.replication.effects import DropOps
 from kvsd.replication.record import Row
+from kvsd.replication.reports import Reports
 from kvsd.replication.role import Role
 from kvsd.replication.state import State
 from kvsd.replication.token import Token
@@ -19,7 +21,9 @@ class Stability:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._reports = Reports(state)
         self._known: dict[str, VersionVector] = {}
+        self._cleaned: float | None = None
 
     def refresh(self) -> None:
         """Reports have changed."""
@@ -37,7 +41,7 @@ class Stability:
 
     def _report(self, address: str, shard: str) -> VersionVector | None:
         if address != self._state.identity.address:
-            return self._state.reported(address, shard)
+            return self._reports.vector(address, shard)
         role = self._state.roles.get(shard)
         return role.durable if role else None
 
@@ -59,6 +63,24 @@ class Stability:
         """
         return Token(max(token.epoch, self._state.epoch), token.hlc, self.unstable(token.dependencies))
 
+    def tick(self, now: float) -> None:
+        """From time to time truncate logs and drop tombstones."""
+        state = self._state
+        if self._cleaned is None or now - self._cleaned >= state.limits.upkeep_seconds:
+            self._cleaned = now
+            self.refresh()
+            for role in state.roles.values():
+                self._clean(role)
+
+    def _clean(self, role: Role) -> None:
+        state, limits = self._state, self._state.limits
+        dropped = role.log.truncate(self.vector(role.shard), limits.log_bytes, limits.log_drops)
+        if dropped:
+            state.out.keep(DropOps(role.writer, dropped))
+        for tombstone in self.collectable(role, limits.log_drops):
+            state.out.keep(role.collect(tombstone))
+            state.dirty.add(role.shard)
+
     def collectable(self, role: Role, at_most: int) -> list[Row]:
         """
         The tombstones that can be dropped: everybody has them, and nothing older can still come.
@@ -69,7 +91,7 @@ class Stability:
         shard, state = role.shard, self._state
         for address in state.members(shard):
             report = self._report(address, shard)
-            writer = state.writer_of(address, shard)
+            writer = self._reports.writer(address, shard)
             if report is None or writer is None or role.vector.get(writer, 0) < report.get(writer, 0):
                 return []
         stable = self.vector(shard)

@@ -7,17 +7,16 @@ alone knows them all.
 
 from typing import NamedTuple
 
-from kvsd.replication.causality import VersionVector, dominates, join
 from kvsd.replication.configuration import Configuration, Member
-from kvsd.replication.effects import Now, SetBindings, SetConfiguration, Ticket
+from kvsd.replication.effects import Now, SetBindings, SetConfiguration
 from kvsd.replication.hlc import HybridClock
 from kvsd.replication.limits import Limits
 from kvsd.replication.liveness import Liveness
-from kvsd.replication.messages import Forwarded
 from kvsd.replication.outbox import Outbox
 from kvsd.replication.placement import slot_of
-from kvsd.replication.requests import Outdated, Unavailable, Verdict
 from kvsd.replication.role import Role
+from kvsd.replication.saved import Saved
+from kvsd.replication.stamps import Stamps
 
 
 class Identity(NamedTuple):
@@ -35,16 +34,6 @@ class Binding(NamedTuple):
     founded: bool
 
 
-class Remote(NamedTuple):
-    """A peer that forwarded a client's request, and its number for it."""
-
-    peer: str
-    id: int
-
-
-Asker = Ticket | Remote
-
-
 class State:
     """The node's configuration, its roles, its peers and its clock, and the outbox of the event at hand."""
 
@@ -54,6 +43,7 @@ class State:
         self.clock = HybridClock()
         self.out = Outbox()
         self.liveness = Liveness(identity.address, limits)
+        self.stamps = Stamps(self.clock, self.liveness, limits)
         self.configuration: Configuration | None = None
         self.bindings: dict[str, Binding] = {}
         self.writers: dict[bytes, Member] = {}
@@ -63,6 +53,9 @@ class State:
         self.dirty: set[str] = set()
         """The shards whose vectors changed in this event."""
         self.storage_full = False
+        self._writing_since: float | None = None
+        self.now = Now(0.0, 0)
+        """The time of the event at hand."""
         self.usurped = False
         """Whether the majority has bound this node's address to another instance."""
 
@@ -79,6 +72,16 @@ class State:
 
     # Learning
 
+    def restore(self, saved: Saved) -> None:
+        """Take up where the disk left off."""
+        self.clock.witness(saved.hlc)
+        self.configuration = saved.configuration
+        self.bindings = {address: Binding(*binding) for address, binding in saved.bindings.items()}
+        self.learn_writers()
+        for role in self.roles.values():
+            if kept := saved.roles.get(role.writer):
+                role.restore(kept)
+
     def adopt(self, configuration: Configuration) -> None:
         """Go by a configuration from now on; bindings of another cluster are void."""
         if self.configuration and self.configuration.cluster != configuration.cluster:
@@ -86,13 +89,7 @@ class State:
             self.out.keep(SetBindings({}))
         self.configuration = configuration
         self.out.keep(SetConfiguration(configuration))
-        self.watch()
         self.learn_writers()
-
-    def watch(self) -> None:
-        """Keep an eye on the configuration's nodes."""
-        if self.configuration:
-            self.liveness.watch(self.configuration.nodes)
 
     def bind(self, address: str, instance: bytes, founded: bool) -> None:
         """Keep which instance an address belongs to."""
@@ -102,9 +99,10 @@ class State:
             self.learn_writers()
 
     def learn_writers(self) -> None:
-        """Derive who writes under which name, and take up this node's own role once it is its own."""
+        """Derive whom to watch and who writes under which name; take up this node's own role once it is its own."""
         if self.configuration is None:
             return
+        self.liveness.watch(self.configuration.nodes)
         founded = {address: b.instance for address, b in self.bindings.items() if b.founded}
         self.writers = self.configuration.writers(founded)
         member = self.configuration.member(self.identity.address)
@@ -112,15 +110,26 @@ class State:
             writer = member.writer(self.identity.instance)
             self.roles[member.shard] = Role(member.shard, writer, self.clock, self.limits)
 
-    # Time
+    # Durability
 
-    def tick(self, now: Now) -> int:
-        """
-        A new stamp, by the clock that is furthest ahead in the cluster.
+    def keep_vectors(self) -> None:
+        """Keep, with this event's write, the vectors that changed in it."""
+        for shard in sorted(self.dirty):
+            self.out.keep(self.roles[shard].vector_change(self.out.written + 1))
+        self.dirty.clear()
+        if self._writing_since is None and self.out.position > self.out.written:
+            self._writing_since = self.now.monotonic
 
-        So what is written later at another node, by a slower clock, does not lose for that.
-        """
-        return self.clock.tick(now.wall_ms + self.liveness.behind_ms())
+    def synced(self, position: int) -> None:
+        """Everything up to a position is durable."""
+        self._writing_since = None if position == self.out.written else self.now.monotonic
+        for role in self.roles.values():
+            role.synced(position)
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether the disk has been at a write for so long that this node should not pass for one that works."""
+        since = self._writing_since
+        return since is not None and not self.storage_full and now - since > self.limits.suspect_seconds
 
     # Asking
 
@@ -146,31 +155,3 @@ class State:
     def is_genuine(self, address: str, instance: bytes) -> bool:
         """Whether a majority is known to have bound the address to the instance."""
         return self.bindings.get(address) == (instance, True)
-
-    def reported(self, address: str, shard: str) -> VersionVector | None:
-        """The vector that a member last reported, None if it reported none in this epoch."""
-        peer = self.liveness.peers.get(address)
-        return peer.vectors.get(shard) if peer and peer.epoch == self.epoch else None
-
-    def writer_of(self, address: str, shard: str) -> bytes | None:
-        """The writer that a node is in a shard, if that is known."""
-        return next((w for w, m in self.writers.items() if (m.node, m.shard) == (address, shard)), None)
-
-    def holds(self, address: str, shard: str, needed: VersionVector) -> bool:
-        """Whether a member is known to have what is needed: by its report, or because it wrote it."""
-        known = dict(self.reported(address, shard) or {})
-        writer = self.writer_of(address, shard)
-        if writer in needed:
-            join(known, {writer: needed[writer]})
-        return dominates(known, needed)
-
-    # Answering
-
-    def answer(self, asker: Asker, outcome: Verdict, after: int = 0) -> None:
-        """Give the outcome to whoever asked, a client or a peer, after a position is durable."""
-        if isinstance(asker, Remote):
-            self.out.send(asker.peer, Forwarded(asker.id, outcome), after)
-        elif isinstance(outcome, Outdated):  # it may have been carried out elsewhere: a new stamp would repeat it
-            self.out.reply(asker, Unavailable(outcome.shard), after)
-        else:
-            self.out.reply(asker, outcome, after)

@@ -30,13 +30,16 @@ from kvsd.replication.hlc import MAX_STAMP
 
 VERSION = 1
 TAG_BYTES = 12
+MAX_NUMBER = 2**62
+MAX_TOKEN_STAMP = MAX_STAMP - 2**40
+"""Well below what records may carry, so that there is room for the stamps that are drawn after it."""
 MAX_TOKEN_BYTES = 16 * 1024
 _HLC_BYTES = 8
 _MAX_VARINT_BYTES = 9
 _ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
-Epoch = Annotated[int, Meta(ge=0, lt=2**62)]
-Stamp = Annotated[int, Meta(ge=0, le=MAX_STAMP - 2**32)]
+Epoch = Annotated[int, Meta(ge=0, lt=MAX_NUMBER)]
+Stamp = Annotated[int, Meta(ge=0, le=MAX_STAMP)]
 
 
 class TokenError(ValueError):
@@ -131,24 +134,37 @@ def _write_varint(out: bytearray, number: int) -> None:
 
 
 class _Reader:
-    """Reads a token's body from left to right; anything unexpected is a TokenError."""
+    """Reads a token's body from left to right; anything that encode would not have written is a TokenError."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
         self._at = 1
 
     def token(self) -> Token:
-        epoch = self._varint()
+        epoch = self._number(0)
         hlc = int.from_bytes(self._take(_HLC_BYTES), "big")
-        if hlc > MAX_STAMP - 2**32:
+        if hlc > MAX_TOKEN_STAMP:
             raise TokenError("its stamp is out of range")
-        groups = {f"s{self._varint()}": self._vector() for _ in range(self._varint())}
+        groups: Dependencies = {}
+        before = -1
+        for _ in range(self._number(0)):
+            number = self._number(before + 1)
+            groups[f"s{number}"] = self._vector()
+            before = number
         if self._at != len(self._body):
             raise TokenError("it has bytes left over")
         return Token(epoch, hlc, groups)
 
     def _vector(self) -> VersionVector:
-        return {self._take(WRITER_BYTES): self._varint() for _ in range(self._varint())}
+        vector: VersionVector = {}
+        before = b""
+        for _ in range(self._number(1)):
+            writer = self._take(WRITER_BYTES)
+            if writer <= before:
+                raise TokenError("its entries are out of order")
+            vector[writer] = self._number(1)
+            before = writer
+        return vector
 
     def _take(self, size: int) -> bytes:
         piece = self._body[self._at : self._at + size]
@@ -157,11 +173,16 @@ class _Reader:
         self._at += size
         return piece
 
-    def _varint(self) -> int:
+    def _number(self, least: int) -> int:
+        """A varint from least to 2**62 - 1."""
         number = 0
         for shift in range(0, 7 * _MAX_VARINT_BYTES, 7):
             byte = self._take(1)[0]
             number |= (byte & 0x7F) << shift
             if byte < 0x80:
-                return number
-        raise TokenError("a number in it is too large")
+                break
+        else:
+            raise TokenError("a number in it is too large")
+        if not least <= number < MAX_NUMBER:
+            raise TokenError("a number in it is out of range")
+        return number

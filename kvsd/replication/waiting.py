@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from kvsd.replication.antientropy import AntiEntropy
 from kvsd.replication.causality import missing
 from kvsd.replication.effects import Now
+from kvsd.replication.outbox import Asker
 from kvsd.replication.requests import KeyRequest, Overloaded, Unmet
 from kvsd.replication.role import Role
 from kvsd.replication.serving import Serving
-from kvsd.replication.state import Asker, State
+from kvsd.replication.state import State
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,9 @@ class Waiting:
     def add(self, asker: Asker, role: Role, request: KeyRequest, unmet: Unmet, now: Now) -> None:
         """Keep a request until it can be carried out, and fetch what it lacks at once."""
         if request.wait <= 0:
-            self._state.answer(asker, unmet)
+            self._state.out.answer(asker, unmet)
         elif len(self._waiters) >= self._state.limits.waiters:
-            self._state.answer(asker, Overloaded("Too many requests wait here; try again later"))
+            self._state.out.answer(asker, Overloaded("Too many requests wait here; try again later"))
         else:
             self._waiters[asker] = Waiter(asker, role, request, now.monotonic + request.wait)
             self._fetch(role, unmet, now)
@@ -76,7 +77,7 @@ class Waiting:
             outcome, after = self._serving.attempt(waiter.role, waiter.request, now)
             if not isinstance(outcome, Unmet):
                 del self._waiters[waiter.asker]
-                self._state.answer(waiter.asker, outcome, after)
+                self._state.out.answer(waiter.asker, outcome, after)
 
     def tick(self, now: Now) -> None:
         """Answer those whose time is up, and fetch for those who still wait."""
@@ -86,4 +87,4 @@ class Waiting:
                 self._fetch(waiter.role, outcome, now)
                 continue
             del self._waiters[waiter.asker]
-            self._state.answer(waiter.asker, outcome, after)
+            self._state.out.answer(waiter.asker, outcome, after)

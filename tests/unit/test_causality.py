@@ -84,7 +84,8 @@ class VectorTests(SynchronousTestCase):
     def test_functions_leave_their_arguments_alone(self, x: VersionVector, y: VersionVector) -> None:
         """Only the first argument of a join ever changes."""
         before = dict(x), dict(y)
-        dominates(x, y), missing(x, y), meet([x, y]), join(dict(x), y)
+        dominates(x, y), missing(x, y), meet([x, y])
+        join(dict(x), y)
         self.assertEqual(before, (x, y))
 
 

@@ -45,13 +45,39 @@ class DurabilityTests(SynchronousTestCase):
         self.cluster.sync(self.site)
         self.assertIsInstance(self.site.outcomes[waits], Found)
 
+    def reported(self) -> list[int]:
+        """How many of its own writes the held node has reported, in the order of its reports."""
+        role = self.site.replica.state.roles["s0"]
+        beats = [message for message in self.sent(Heartbeat) if isinstance(message, Heartbeat)]
+        return [beat.vectors["s0"].get(role.writer, 0) for beat in beats]
+
     def test_no_report_quotes_what_is_not_on_disk(self) -> None:
-        """Heartbeats and pulls, which name what a replica has, wait for the disk too."""
+        """Heartbeats name only what is on disk, and pulls wait for it."""
         self.cluster.submit(self.node, Put(self.key, b"1", EMPTY))
         self.cluster.run(0.5)
-        self.assertEqual([], self.sent(Heartbeat, Pull, PullOps))
+        self.assertEqual({1}, set(self.reported()))
+        self.assertEqual([], self.sent(Pull, PullOps))
         self.cluster.sync(self.site)
-        self.assertNotEqual([], self.sent(Heartbeat))
+        self.cluster.run(0.5)
+        self.assertEqual(2, self.reported()[-1])
+
+    def test_node_whose_disk_hangs_falls_silent(self) -> None:
+        """A node that can't acknowledge anything must not pass for one that works; once its disk is back, so is it."""
+        self.cluster.submit(self.node, Put(self.key, b"1", EMPTY))
+        self.cluster.run(2.5)
+        peer = self.cluster.sites[self.peer].replica
+        self.assertFalse(peer.state.usable(self.node))
+        self.site.holding = False
+        self.cluster.sync(self.site)
+        self.cluster.run(3.0)
+        self.assertTrue(peer.state.usable(self.node))
+
+    def test_node_whose_disk_is_full_stays_in_the_view(self) -> None:
+        """A full disk is no reason to be avoided: reads go on."""
+        self.site.replica.storage_full(True)
+        self.cluster.submit(self.node, Put(self.key, b"1", EMPTY))
+        self.cluster.run(4.0)
+        self.assertTrue(self.cluster.sites[self.peer].replica.state.usable(self.node))
 
     def test_forwarded_write_waits_for_the_disk(self) -> None:
         """A write that another node forwarded is answered only once it is on disk."""

@@ -5,6 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvsd.replication.configuration import founding_configuration
 from kvsd.replication.requests import Put, Unassigned, Written
 from kvsd.replication.role import Role
+from kvsd.replication.saved import Saved
 from kvsd.replication.token import EMPTY
 from tests.pure import ADDRESSES, PureCluster
 
@@ -18,7 +19,7 @@ class FoundingTests(SynchronousTestCase):
         cluster.run(1.0)
         for site in cluster.live():
             self.assertEqual(list(ADDRESSES), site.replica.state.liveness.view(cluster.time))
-            self.assertEqual("", site.replica.unassigned())
+            self.assertEqual("", site.replica.routing.unassigned())
 
     def test_minority_does_not_serve(self) -> None:
         """Without a majority of the view no node serves: it might be one that lost its disk."""
@@ -84,7 +85,7 @@ class FoundingTests(SynchronousTestCase):
         cluster = PureCluster().founded()
         address = "10.0.0.9:8090"
         site = cluster.start(address)
-        cluster.perform(site, site.replica.seek([address, *ADDRESSES]))
+        cluster.perform(site, site.replica.start(Saved(), None, [address, *ADDRESSES]))
         cluster.run(2.0)
         self.assertEqual(cluster.configuration, site.replica.state.configuration)
         self.assertEqual(sorted([*ADDRESSES, address]), sorted(site.replica.state.liveness.view(cluster.time)))
@@ -96,10 +97,10 @@ class FoundingTests(SynchronousTestCase):
         """Nodes started with another number of shards do not found the cluster together."""
         cluster = PureCluster()
         other = cluster.start(ADDRESSES[0])
-        cluster.perform(other, other.replica.found(founding_configuration(ADDRESSES, 3)))
+        cluster.perform(other, other.replica.start(Saved(), founding_configuration(ADDRESSES, 3), ()))
         for address in ADDRESSES[3:]:
             cluster.crash(address)
         cluster.run(2.0)
         for lone in cluster.live():
-            self.assertNotEqual("", lone.replica.unassigned())
+            self.assertNotEqual("", lone.replica.routing.unassigned())
         self.assertIn("other-cluster", [note.event for note in cluster.sites[ADDRESSES[1]].notes])

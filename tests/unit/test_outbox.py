@@ -52,7 +52,7 @@ class OutboxTests(SynchronousTestCase):
     def test_order_is_kept(self) -> None:
         """Answers, messages and notes leave in the order in which they came up."""
         out = Outbox()
-        out.reply(7, StorageFull(), 0)
+        out.answer(7, StorageFull(), 0)
         out.note("event", fact=1)
         out.send("a:1", Bind(), after=0)
         out.halt("why")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import permutations
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,11 +41,11 @@ class WinnerTests(SynchronousTestCase):
 
     @modest
     @given(steps, st.randoms(use_true_random=False))
-    def test_order_of_arrival_does_not_matter(self, drawn: list[tuple[str, bytes, int, bool]], random: object) -> None:
+    def test_order_of_arrival_does_not_matter(self, drawn: list[tuple[str, bytes, int, bool]], random: Random) -> None:
         """Replicas that were given the same rows in any order hold the same."""
         rows = rows_of(drawn)
         shuffled = list(rows)
-        random.shuffle(shuffled)  # type: ignore[attr-defined]
+        random.shuffle(shuffled)
         self.assertEqual(contents(Store(rows)), contents(Store([*shuffled, *rows])))
 
     def test_every_order_of_a_conflict(self) -> None:

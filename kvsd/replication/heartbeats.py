@@ -1,0 +1,89 @@
+"""
+Heartbeats: each node tells every other that it is there, what it has durably, and of whom it has heard.
+
+A heartbeat that is about due anyway is sent in answer to one, so that it travels back with the answer to the POST: two
+nodes have one exchange an interval.  A node whose disk has not finished a write for long falls silent: it can't
+acknowledge anything, and its peers should know.
+"""
+
+from kvsd.replication.causality import VersionVector
+from kvsd.replication.effects import Now
+from kvsd.replication.founding import Founding
+from kvsd.replication.liveness import Peer
+from kvsd.replication.messages import AskConfiguration, Heartbeat, Sender
+from kvsd.replication.state import State
+
+MAX_STRANGERS = 256
+
+
+class Heartbeats:
+    """Sends heartbeats when they are due, and takes in those of others."""
+
+    def __init__(self, state: State, founding: Founding) -> None:
+        self._state = state
+        self._founding = founding
+        self._strangers: dict[str, float] = {}
+        """When nodes that are in no configuration were last answered."""
+
+    def tick(self, now: Now) -> None:
+        """Send what is due."""
+        limits = self._state.limits
+        heartbeat = self.message(now)
+        for peer in self._state.liveness.peers.values():
+            if peer.told is None or now.monotonic - peer.told >= limits.heartbeat_seconds - limits.tick_seconds / 2:
+                self._greet(peer, heartbeat, now)
+
+    def _greet(self, peer: Peer, heartbeat: Heartbeat, now: Now) -> None:
+        """Send a heartbeat, with what this node still wants of the peer."""
+        state = self._state
+        peer.told = now.monotonic
+        if state.configuration is None:
+            state.out.send(peer.address, AskConfiguration(0), after=0)
+        elif not state.is_stuck(now.monotonic):
+            state.out.send(peer.address, heartbeat, after=0)
+            self._founding.ask(peer.address)
+
+    def message(self, now: Now) -> Heartbeat:
+        """What this node says of itself."""
+        state = self._state
+        return Heartbeat(
+            wall_ms=now.wall_ms,
+            silent_ms=state.liveness.silences(now.monotonic),
+            vectors={shard: dict(role.durable) for shard, role in state.roles.items()},
+            founded={address: binding.instance for address, binding in state.bindings.items() if binding.founded},
+        )
+
+    def heard(self, sender: Sender, message: Heartbeat, now: Now) -> None:
+        """Take in a heartbeat, and answer it where one is about due anyway."""
+        state = self._state
+        peer = state.liveness.peers.get(sender.address)
+        if peer is None:
+            self._answer_stranger(sender.address, now)
+            return
+        self._founding.learn(message.founded)
+        peer.beat(now.monotonic, state.limits.heartbeat_seconds)
+        peer.ahead_ms = now.wall_ms - message.wall_ms
+        state.liveness.hearsay(message.silent_ms, now.monotonic)
+        self._report(peer, sender, message.vectors)
+        if peer.told is None or now.monotonic - peer.told > state.limits.heartbeat_seconds / 2:
+            self._greet(peer, self.message(now), now)
+
+    def _answer_stranger(self, address: str, now: Now) -> None:
+        """A node of no shard has nothing to tell, but wants to know who is up; only members answer."""
+        state = self._state
+        last = self._strangers.get(address)
+        if state.founded and (last is None or now.monotonic - last > state.limits.heartbeat_seconds / 2):
+            if len(self._strangers) >= MAX_STRANGERS:
+                self._strangers.clear()
+            self._strangers[address] = now.monotonic
+            state.out.send(address, self.message(now), after=0)
+
+    def _report(self, peer: Peer, sender: Sender, vectors: dict[str, VersionVector]) -> None:
+        genuine = self._state.is_genuine(sender.address, sender.instance)
+        peer.instance, peer.epoch, peer.vectors = sender.instance, sender.epoch, vectors if genuine else {}
+        for shard, role in self._state.roles.items():
+            if peer.vectors.get(shard, {}).get(role.writer, 0) > role.vector.get(role.writer, 0):
+                self._state.out.halt(
+                    f"{peer.address} has writes of this node's that this node's disk has not: the data is older than "
+                    "what was acknowledged (a stale copy of the data directory?)"
+                )

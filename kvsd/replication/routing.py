@@ -1,0 +1,116 @@
+"""
+Routing: a request is carried out here, at another replica, or waits; routing goes before waiting.
+"""
+
+from kvsd.replication.candidates import Candidates
+from kvsd.replication.effects import Now, Ticket
+from kvsd.replication.forwarding import Forwarding, Forwards
+from kvsd.replication.outbox import Asker, Remote
+from kvsd.replication.requests import (
+    Counted,
+    CountKeys,
+    KeyRequest,
+    Outcome,
+    Request,
+    Unassigned,
+    Unavailable,
+    Unmet,
+)
+from kvsd.replication.role import Role
+from kvsd.replication.serving import Serving
+from kvsd.replication.state import State
+from kvsd.replication.waiting import Waiting
+
+
+class Routing:
+    """Brings requests to where they can be carried out, and their outcomes back."""
+
+    def __init__(self, state: State, serving: Serving, waiting: Waiting, forwards: Forwards) -> None:
+        self._state = state
+        self._serving = serving
+        self._waiting = waiting
+        self._forwards = forwards
+        self._candidates = Candidates(state)
+
+    def route(self, ticket: Ticket, request: Request, now: Now) -> None:
+        """Have a client's request carried out somewhere."""
+        state = self._state
+        if reason := self.unassigned():
+            state.out.answer(ticket, Unassigned(reason))
+            return
+        shard = self._shard(request)
+        role = state.roles.get(shard)
+        refusal = None if isinstance(request, CountKeys) else self._serving.vet(shard, request.token, now)
+        if refusal:
+            state.out.answer(ticket, refusal)
+        elif role is None:
+            self._forward(ticket, shard, request, now)
+        elif isinstance(request, CountKeys):
+            self._count_keys(ticket, role)
+        else:
+            self._serve_or_forward(ticket, role, request, now)
+
+    def unassigned(self) -> str:
+        """Why this node can't serve any key, in words; empty if it can."""
+        state = self._state
+        me = state.identity.address
+        if state.usurped:
+            return f"{me} was founded with another data directory; this one is not part of the cluster"
+        if state.configuration is None:
+            return "no configuration is known yet"
+        if state.configuration.member(me) is None:
+            return "this node was not added to a shard"
+        if not state.founded:
+            return "the cluster is forming: a majority of the view has not answered yet"
+        return ""
+
+    def _shard(self, request: Request) -> str:
+        return request.shard if isinstance(request, CountKeys) else self._state.shard_of(request.key)[1]
+
+    def _count_keys(self, asker: Asker, role: Role) -> None:
+        self._state.out.answer(asker, Counted(role.store.live_keys), self._state.out.position)
+
+    def _forward(self, ticket: Ticket, shard: str, request: Request, now: Now) -> None:
+        candidates = self._candidates.in_order(shard, request)
+        outcome = self._forwards.start(ticket, shard, request, candidates, now)
+        if outcome:
+            self._state.out.answer(ticket, outcome)
+
+    def _serve_or_forward(self, ticket: Ticket, role: Role, request: KeyRequest, now: Now) -> None:
+        """What is not here yet may be at another member; only where it is not, the request waits."""
+        outcome, after = self._serving.attempt(role, request, now)
+        if not isinstance(outcome, Unmet):
+            self._state.out.answer(ticket, outcome, after)
+            return
+        candidates = self._candidates.satisfying(role.shard, request)
+        if not candidates or self._forwards.start(ticket, role.shard, request, candidates, now):
+            self._waiting.add(ticket, role, request, outcome, now)
+
+    def carry_out(self, asker: Remote, request: Request, now: Now) -> None:
+        """A forwarded request: it is carried out here or not at all."""
+        reason = self.unassigned()
+        role = None if reason else self._state.roles.get(self._shard(request))
+        if role is None:
+            self._state.out.answer(asker, Unassigned(reason or f"not a member of {self._shard(request)}"))
+        elif isinstance(request, CountKeys):
+            self._count_keys(asker, role)
+        else:
+            self._serve(asker, role, request, now)
+
+    def _serve(self, asker: Asker, role: Role, request: KeyRequest, now: Now) -> None:
+        outcome, after = self._serving.attempt(role, request, now)
+        if isinstance(outcome, Unmet):
+            self._waiting.add(asker, role, request, outcome, now)
+        else:
+            self._state.out.answer(asker, outcome, after)
+
+    def end(self, ended: tuple[Forwarding, Outcome] | None, now: Now) -> None:
+        """A forwarded request came to its end: answer, or wait here where this node is a member itself."""
+        if ended is None:
+            return
+        forwarding, outcome = ended
+        role, request = self._state.roles.get(forwarding.shard), forwarding.here()
+        if role and isinstance(outcome, Unmet | Unavailable) and not isinstance(request, CountKeys):
+            self._serve(forwarding.ticket, role, request, now)
+        else:
+            self._state.out.answer(forwarding.ticket, outcome)

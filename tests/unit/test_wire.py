@@ -1,0 +1,247 @@
+"""Messages and records as bytes: all that is said comes back, and nothing else is believed."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvsd.replication.configuration import founding_configuration
+from kvsd.replication.effects import (
+    DropOps,
+    DropRow,
+    Keep,
+    LogOp,
+    SetBindings,
+    SetConfiguration,
+    SetRow,
+    SetVector,
+)
+from kvsd.replication.messages import (
+    AskConfiguration,
+    Bind,
+    Bound,
+    Forward,
+    Forwarded,
+    Heartbeat,
+    Message,
+    Pull,
+    PullOps,
+    PullRows,
+    Push,
+    Sender,
+    TellConfiguration,
+)
+from kvsd.replication.requests import (
+    Absent,
+    Counted,
+    CountKeys,
+    Found,
+    Get,
+    MissingWrite,
+    Outcome,
+    Overloaded,
+    Put,
+    Refused,
+    StorageFull,
+    Unassigned,
+    Unavailable,
+    Unmet,
+    Written,
+)
+from kvsd.replication.saved import Saved, SavedRole
+from kvsd.replication.token import Token
+from kvsd.wire import EnvelopeCodec, TableName, WireError, encode_message, entries, owner_entry, saved
+from tests.builders import A, B, make_op, make_row, modest, tokens
+
+Table = list[tuple[bytes, bytes]]
+
+INSTANCE = b"instance-of-node"
+SENDER = Sender("10.0.0.1:8090", INSTANCE, "cluster", 3)
+RECEIVER = "10.0.0.2:8090"
+CONFIGURATION = founding_configuration(["10.0.0.1:8090", RECEIVER], 1)
+TOKEN = Token(1, 2, {"s0": {A: 3}})
+LACK = MissingWrite("s0", A.hex(), RECEIVER, 5, 4, ["10.0.0.1:8090"], "alive", None, 0.5)
+
+OUTCOMES: list[Outcome] = [
+    Found("s0", TOKEN, b'{"a": 1}'),
+    Written("s0", TOKEN, existed=True),
+    Absent("s0", TOKEN),
+    Unmet("s0", [LACK], 2, 1),
+    Unavailable("s0"),
+    Unassigned("why"),
+    Refused("why"),
+    Overloaded("why"),
+    StorageFull(),
+    Counted(7),
+]
+MESSAGES: list[Message] = [
+    Heartbeat(1_800_000_000_000, {RECEIVER: 12}, {"s0": {A: 1, B: 2}}, {RECEIVER: INSTANCE}),
+    Bind(),
+    Bound(INSTANCE),
+    Push([make_op(A, 1), make_op(B, 7, {A: 1}, value=None)]),
+    Pull(1 << 61, "s0", {A: 1}, 5, 6),
+    PullOps(7, "s0", [make_op(A, 1)], more=True),
+    PullRows(7, "s0", 5, 0, [make_row("k", None, 1, (A, 1))], 9, {A: 1}),
+    Forward(1, Get("key", TOKEN, 2.5)),
+    Forward(2, Put("k\0/ä", b"null", TOKEN, 0, "request")),
+    Forward(3, Put("key", None, TOKEN)),
+    Forward(4, CountKeys("s0")),
+    AskConfiguration(0),
+    TellConfiguration(CONFIGURATION),
+    *(Forwarded(number, outcome) for number, outcome in enumerate(OUTCOMES)),
+]
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.binary(max_size=8)
+    | st.text("as0:"),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text("as0:", max_size=3), inner, max_size=3),
+    max_leaves=12,
+)
+kinds = st.sampled_from([type(message).__name__ for message in MESSAGES])
+
+
+class EnvelopeTests(SynchronousTestCase):
+    """What nodes POST to each other."""
+
+    def setUp(self) -> None:
+        """Make a codec."""
+        self.codec = EnvelopeCodec(b"secret")
+
+    def sealed(self, body: bytes) -> bytes:
+        """Bytes under a genuine tag."""
+        return self.codec._tag(body) + body
+
+    def test_every_kind_of_message(self) -> None:
+        """Whatever nodes say to each other arrives as it was said, in its order and with its sender."""
+        kinds_tested = {type(message) for message in MESSAGES}
+        self.assertEqual(set(Message.__args__), kinds_tested)
+        self.assertEqual(set(Outcome.__args__), {type(outcome) for outcome in OUTCOMES})
+        raw = self.codec.encode(SENDER, RECEIVER, [encode_message(message) for message in MESSAGES])
+        self.assertEqual((SENDER, MESSAGES), self.codec.decode(raw, RECEIVER))
+
+    @modest
+    @given(tokens)
+    def test_every_token_can_be_forwarded(self, token: Token) -> None:
+        """A request travels with any token that a client may have."""
+        raw = self.codec.encode(SENDER, RECEIVER, [encode_message(Forward(1, Get("key", token)))])
+        self.assertEqual([Forward(1, Get("key", token))], self.codec.decode(raw, RECEIVER)[1])
+
+    def test_empty_envelope(self) -> None:
+        """An answer that says nothing is an envelope too."""
+        self.assertEqual((SENDER, []), self.codec.decode(self.codec.encode(SENDER, RECEIVER, []), RECEIVER))
+
+    def test_wrong_receiver(self) -> None:
+        """A message that was meant for another node is refused, with both names."""
+        raw = self.codec.encode(SENDER, RECEIVER, [])
+        with self.assertRaises(WireError) as caught:
+            self.codec.decode(raw, "10.0.0.3:8090")
+        self.assertIn(RECEIVER, str(caught.exception))
+
+    def test_wrong_secret(self) -> None:
+        """A message that was made under another secret is refused."""
+        raw = self.codec.encode(SENDER, RECEIVER, [])
+        for secret in (b"", b"secret2"):
+            self.assertRaises(WireError, EnvelopeCodec(secret).decode, raw, RECEIVER)
+
+    def test_every_changed_byte_is_noticed(self) -> None:
+        """A message with any byte changed, or cut short anywhere, is refused."""
+        raw = self.codec.encode(SENDER, RECEIVER, [encode_message(Push([make_op(A, 1)]))])
+        for index in range(len(raw)):
+            damaged = raw[:index] + bytes([raw[index] ^ 1]) + raw[index + 1 :]
+            self.assertRaises(WireError, self.codec.decode, damaged, RECEIVER)
+            self.assertRaises(WireError, self.codec.decode, raw[:index], RECEIVER)
+
+    @modest
+    @given(st.binary(max_size=100))
+    def test_any_bytes(self, raw: bytes) -> None:
+        """Bytes that no node made are refused, and do no worse."""
+        self.assertRaises(WireError, self.codec.decode, raw, RECEIVER)
+
+    @modest
+    @given(
+        st.lists(st.lists(values, max_size=6).flatmap(lambda rest: kinds.map(lambda kind: [kind, *rest])), max_size=2)
+    )
+    def test_any_values_under_a_genuine_tag(self, said: list[object]) -> None:
+        """Whatever stands where a message should, it is a message or the whole is refused."""
+        body = msgspec.msgpack.encode(("cluster", 3, "10.0.0.1:8090", INSTANCE, RECEIVER, said))
+        try:
+            _, messages = self.codec.decode(self.sealed(body), RECEIVER)
+        except WireError:
+            return
+        self.assertEqual(len(said), len(messages))
+
+
+class DiskTests(SynchronousTestCase):
+    """What is kept on disk."""
+
+    def restored(self, *changes: Keep) -> Saved:
+        """What is found after these changes were kept, by a node that is the owner."""
+        tables: dict[TableName, dict[bytes, bytes]] = {"meta": {}, "rows": {}, "ops": {}}
+        for table, key, value in [owner_entry(INSTANCE, RECEIVER), *entries(changes)]:
+            if value is None:
+                del tables[table][key]
+            else:
+                tables[table][key] = value
+        owner, state = saved(*(sorted(entries.items()) for entries in tables.values()))
+        self.assertEqual((INSTANCE, RECEIVER), owner)
+        return state
+
+    def test_everything_comes_back(self) -> None:
+        """Each kind of change is found again: configuration, bindings, vectors, rows and ops, the latter in order."""
+        rows = [make_row("b", b"1", 1, (A, 1)), make_row("a/ä\0", None, 2, (A, 2))]
+        bindings = {"10.0.0.1:8090": (INSTANCE, True), RECEIVER: (bytes(16), False)}
+        state = self.restored(
+            SetConfiguration(CONFIGURATION),
+            SetBindings({}),
+            SetBindings(bindings),
+            *(SetRow(A, row) for row in rows),
+            *(LogOp(A, arrival, make_op(A, arrival)) for arrival in (1, 2, 256, 70_000)),
+            SetVector(A, "s0", {A: 1}, 50, 0),
+            SetVector(A, "s0", {A: 2, B: 9}, 70, 40),
+            SetVector(B, "s1", {}, 60, 0),
+        )
+        self.assertEqual((CONFIGURATION, bindings, 70), (state.configuration, state.bindings, state.hlc))
+        ops = [(arrival, make_op(A, arrival)) for arrival in (1, 2, 256, 70_000)]
+        self.assertEqual(SavedRole("s1", {}), state.roles[B])
+        self.assertEqual(SavedRole("s0", {A: 2, B: 9}, 40, rows[::-1], ops), state.roles[A])
+
+    def test_what_was_dropped_is_gone(self) -> None:
+        """Rows and ops that were dropped are not found, their neighbours are."""
+        kept, gone = make_row("k", b"1", 1, (A, 1)), make_row("kk", None, 2, (A, 2))
+        state = self.restored(
+            SetVector(A, "s0", {A: 2}, 1, 0),
+            *(LogOp(A, arrival, make_op(A, arrival)) for arrival in (1, 2, 3)),
+            SetRow(A, kept),
+            SetRow(A, gone),
+            DropRow(A, 0, "kk"),
+            DropOps(A, [1, 2]),
+        )
+        self.assertEqual(SavedRole("s0", {A: 2}, 0, [kept], [(3, make_op(A, 3))]), state.roles[A])
+
+    def test_empty_disk(self) -> None:
+        """An empty disk has no owner and no state."""
+        self.assertEqual((None, Saved()), saved([], [], []))
+
+    def test_what_can_not_be_read(self) -> None:
+        """Entries that are damaged, unknown or of nobody are refused, whatever table they are in."""
+        [(_, key, row)] = entries([SetRow(A, make_row("k", b"1", 1, (A, 1)))])
+        [(_, role, vector)] = entries([SetVector(A, "s0", {A: 1}, 1, 0)])
+        owner = owner_entry(INSTANCE, RECEIVER)[1:]
+        assert row is not None and vector is not None and owner[1] is not None
+        meta = [(owner[0], owner[1]), (role, vector)]
+        saved(meta, [(key, row)], [])
+        tables: list[tuple[Table, Table, Table]] = [
+            (meta, [(key, row[:-1])], []),
+            (meta, [(b"nobody" + key[6:], row)], []),
+            (meta, [], [(A + bytes(8), b"\xc1")]),
+            ([*meta, (b"strange", b"")], [], []),
+            ([(owner[0], b"")], [], []),
+            (meta[1:], [], []),
+            ([meta[0], (b"configuration", b"\x80")], [], []),
+        ]
+        for bad in tables:
+            self.assertRaises(WireError, saved, *bad)
