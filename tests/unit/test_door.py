@@ -6,10 +6,13 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
+from twisted.web.resource import Resource
+from twisted.web.server import Request
 
 from kvsd.replication.requests import Found, Put, Written
 from kvsd.replication.token import EMPTY
 from kvsd.resources.door import Rejected, read_json
+from kvsd.resources.site import BoundedSite
 from tests.fakes import token
 from tests.http_case import HttpCase
 
@@ -156,6 +159,17 @@ class JsonTests(HttpCase):
         self.assertEqual(self.node.asked, [Put("key", b"2", EMPTY)])
 
 
+class Broken(Resource):
+    """Fails, under /late after it has begun to answer."""
+
+    isLeaf = True  # noqa: N815 (Twisted's name)
+
+    def render(self, request: Request) -> bytes:
+        if request.path == b"/late":
+            request.write(b"half")
+        raise ZeroDivisionError
+
+
 class ErrorTests(HttpCase):
     """Errors are answers like others."""
 
@@ -188,10 +202,14 @@ class ErrorTests(HttpCase):
         self.assertEqual(connection.ask("GET", "/view").status, 200)
 
     def test_failure_below_the_routes(self) -> None:
-        """So is a failure outside of any route."""
-        self.site.resource = None
-        self.assert_error(self.ask("GET", "/view"), 500, "Internal error; the node's log has more")
-        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+        """So is a failure outside of any route; one that comes after half an answer ends the connection."""
+        self.site = BoundedSite(Broken(), self.limits, self.clock)
+        self.assert_error(self.ask("GET", "/early"), 500, "Internal error; the node's log has more")
+        connection = self.connect()
+        connection.send(b"GET /late HTTP/1.1\r\n\r\n")
+        self.assertTrue(connection.is_closing)
+        self.assertNotIn(b"Traceback", connection.transport.value())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
     def test_odd_host(self) -> None:
         """What a client calls this node does not matter."""

@@ -288,7 +288,7 @@ class AnswerTests(HttpCase):
         """The metadata of an answer is the token that the node gave."""
         seen = token(9, WRITER, "s3")
         _, body = self.answered("GET", Absent("s0", seen))
-        self.assertEqual(self.node.decode_token(str(body["causal-metadata"])), seen)
+        self.assertEqual(self.node.tokens.decode(str(body["causal-metadata"])), seen)
 
 
 class UnderWayTests(HttpCase):

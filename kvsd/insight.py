@@ -1,0 +1,100 @@
+"""
+What can be seen of a node from outside: who is up, who has what, and how it is doing.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from kvsd.replication.effects import Now
+from kvsd.replication.replica import Replica
+from kvsd.replication.reports import Reports
+from kvsd.replication.role import Role
+from kvsd.status import Status
+
+
+class Insight:
+    """Reads a replica's state and changes nothing."""
+
+    def __init__(self, replica: Replica, now: Callable[[], Now]) -> None:
+        self._replica = replica
+        self._state = replica.state
+        self._now = now
+        self._started = now().monotonic
+
+    def view(self) -> list[str]:
+        """The nodes that are up, sorted."""
+        return self._state.liveness.view(self._now().monotonic)
+
+    def shard_ids(self) -> list[str]:
+        """The ids of all shards."""
+        return self._state.configuration.shard_ids() if self._state.configuration else []
+
+    def shard_of_node(self) -> str | None:
+        """The shard that this node is a member of, None if it is of none."""
+        configuration = self._state.configuration
+        member = configuration.member(self._state.identity.address) if configuration else None
+        return member.shard if member and not self._state.usurped else None
+
+    def members(self, shard: str) -> list[str]:
+        """The members of a shard, sorted; none for an unknown one."""
+        return self._state.members(shard)
+
+    def unready(self) -> list[str]:
+        """Why this node can't serve, in words; nothing if it can."""
+        reasons = [self._replica.routing.unassigned() or self._meeting()]
+        if self._state.storage_full:
+            reasons.append("the disk is full: writes are refused")
+        if self._state.liveness.clock_ahead_ms() > self._state.limits.clock_ahead_ms:
+            reasons.append("this node's clock is too far ahead of its peers': writes are refused")
+        return [reason for reason in reasons if reason]
+
+    def _meeting(self) -> str:
+        """A node that has just started does not know yet who is up; later, that a shard is down is no fault of its own."""
+        met = all(shard in self._state.roles or self._state.others(shard) for shard in self.shard_ids())
+        young = self._now().monotonic - self._started < self._state.limits.down_seconds
+        return "this node has just started and is meeting its peers" if young and not met else ""
+
+    def waiting(self) -> list[dict[str, object]]:
+        """The requests that wait here, and for what."""
+        return self._replica.waiting.explained(self._now())
+
+    def status(self) -> Status:
+        """How the node is doing, in figures."""
+        state, now = self._state, self._now().monotonic
+        role = next(iter(state.roles.values()), None)
+        status = Status(
+            epoch=state.epoch,
+            peers={address: state.liveness.state(address, now) for address in state.liveness.peers},
+            clock_ahead_ms=state.liveness.clock_ahead_ms(),
+            storage_full=state.storage_full,
+            waiting=len(self._replica.waiting),
+            forwards_under_way=len(self._replica.forwards),
+            forwards_total=self._replica.forwards.total,
+            dropped_ops=self._replica.broadcast.dropped,
+        )
+        return self._with_role(status, role, now) if role else status
+
+    def _with_role(self, status: Status, role: Role, now: float) -> Status:
+        oldest = role.holdback.oldest()
+        lacks = role.reported.oldest(role.vector)
+        return replace(
+            status,
+            shard=role.shard,
+            live_keys=role.store.live_keys,
+            rows=len(role.store),
+            tombstones=len(role.store.tombstones),
+            conflicts=role.store.conflicts,
+            log_ops=len(role.log),
+            log_bytes=role.log.size,
+            holdback_ops=role.holdback.count,
+            holdback_bytes=role.holdback.bytes,
+            holdback_oldest_seconds=now - oldest if oldest is not None else 0.0,
+            lag_writes=self._lag(role),
+            lag_seconds=now - lacks if lacks is not None else 0.0,
+            unstable_writes=self._replica.stability.unstable_count(role),
+        )
+
+    def _lag(self, role: Role) -> int:
+        """How many writes peers report that this replica lacks."""
+        furthest = Reports(self._state).furthest(role.shard)
+        return sum(counter - role.vector.get(writer, 0) for writer, counter in furthest.items())

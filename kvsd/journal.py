@@ -1,0 +1,104 @@
+"""
+Group commit: all writes that come in while one commit is under way make up the next one.
+
+What depends on a write is held here until that write is durable, and then released in its order.
+"""
+
+from collections.abc import Callable, Iterable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from kvsd.ports import Change, DiskFull, Storage
+from kvsd.replication.effects import Reply, Send
+
+RETRY_SECONDS = 1.0
+
+
+class Journal:
+    """
+    Writes on their way to the disk, and the effects that wait for them.
+
+    ``synced`` is called with a position once everything up to it is durable, before the effects that waited for it
+    are handed to ``perform``; ``full`` when the disk has no room; ``crash`` with an error after which nothing
+    may be assumed about the disk.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        reactor: IReactorTime,
+        synced: Callable[[int], None],
+        perform: Callable[[Send | Reply], None],
+        full: Callable[[], None],
+        crash: Callable[[Failure], None],
+    ) -> None:
+        self._storage = storage
+        self._reactor = reactor
+        self._synced = synced
+        self._perform = perform
+        self._full = full
+        self._crash = crash
+        self._pending: list[Change] = []
+        self._written = 0
+        self._durable = 0
+        self._committing = False
+        self.refused = False
+        """Whether the commit under way found no room and is to be tried again."""
+        self._held: dict[int, list[Send | Reply]] = {}
+        self._idle: list[Deferred[None]] = []
+
+    def write(self, position: int, changes: Iterable[Change]) -> None:
+        """Put changes into the next commit, as the write of a position."""
+        self._pending += list(changes)
+        self._written = position
+
+    def after(self, position: int, effect: Send | Reply) -> None:
+        """Perform an effect once everything up to a position is durable."""
+        if position <= self._durable:
+            self._perform(effect)
+        else:
+            self._held.setdefault(position, []).append(effect)
+
+    def flush(self) -> None:
+        """Commit what was written, unless a commit is under way: then it follows that one."""
+        if self._pending and not self._committing:
+            changes, self._pending = self._pending, []
+            self._commit(changes, self._written)
+
+    def idle(self) -> Deferred[None]:
+        """Fires once nothing is to be committed any more."""
+        done: Deferred[None] = Deferred()
+        self._idle.append(done)
+        self._tell_idle()
+        return done
+
+    def _commit(self, changes: list[Change], position: int) -> None:
+        self._committing = True
+        committed = self._storage.commit(changes)
+        committed.addCallbacks(self._committed, self._failed, (position,), {}, (changes, position))
+        committed.addErrback(self._crash)
+
+    def _committed(self, _: None, position: int) -> None:
+        self._committing = self.refused = False
+        self._durable = position
+        self._synced(position)
+        for at in sorted(at for at in self._held if at <= position):
+            for effect in self._held.pop(at):
+                self._perform(effect)
+        self.flush()
+        self._tell_idle()
+
+    def _failed(self, failure: Failure, changes: list[Change], position: int) -> None:
+        """A full disk kept nothing, so the same commit is tried again; any other failure is final."""
+        failure.trap(DiskFull)
+        self.refused = True
+        self._full()
+        self._reactor.callLater(RETRY_SECONDS, self._commit, changes, position)
+
+    def _tell_idle(self) -> None:
+        if not self._pending and not self._committing:
+            idle, self._idle = self._idle, []
+            for done in idle:
+                done.callback(None)

@@ -1,0 +1,76 @@
+"""
+The way to one peer: at most one POST under way, and the next one carries all that queued meanwhile.
+
+So batches grow with the load by themselves, without a timer and without delay when there is little to do.  A link
+never blocks and keeps nothing that failed: what got lost is repaired by anti-entropy, and what would arrive late is
+better dropped.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
+
+MAX_QUEUED_BYTES = 32 * 1024 * 1024
+MAX_POST_BYTES = 1024 * 1024
+
+
+class Link:
+    """
+    Messages to one peer, already encoded.
+
+    ``post`` hands a batch to the peer and fires with its answer; ``answered`` gets every answer, ``failed`` is called
+    once for every POST that had none.
+    """
+
+    def __init__(
+        self,
+        post: Callable[[list[bytes]], Deferred[bytes]],
+        answered: Callable[[bytes], None],
+        failed: Callable[[Failure], None],
+    ) -> None:
+        self._post = post
+        self._answered = answered
+        self._failed = failed
+        self._queue: deque[bytes] = deque()
+        self._queued_bytes = 0
+        self._under_way = False
+        self.dropped = 0
+
+    def add(self, message: bytes) -> None:
+        """Queue a message; without room it is dropped."""
+        if self._queued_bytes + len(message) > MAX_QUEUED_BYTES:
+            self.dropped += 1
+            return
+        self._queue.append(message)
+        self._queued_bytes += len(message)
+
+    def take(self) -> list[bytes]:
+        """The next batch: what is queued, up to MAX_POST_BYTES or one message that is larger."""
+        batch: list[bytes] = []
+        size = 0
+        while self._queue and (not batch or size + len(self._queue[0]) <= MAX_POST_BYTES):
+            message = self._queue.popleft()
+            size += len(message)
+            batch.append(message)
+        self._queued_bytes -= size
+        return batch
+
+    def flush(self) -> None:
+        """Send what is queued, unless a POST is under way: then it follows that one."""
+        if self._under_way or not self._queue:
+            return
+        self._under_way = True
+        maybeDeferred(self._post, self.take()).addCallbacks(self._arrived, self._lost)
+
+    def _arrived(self, answer: bytes) -> None:
+        self._under_way = False
+        self._answered(answer)
+        self.flush()
+
+    def _lost(self, failure: Failure) -> None:
+        self._under_way = False
+        self._queue.clear()
+        self._queued_bytes = 0
+        self._failed(failure)

@@ -1,0 +1,193 @@
+"""
+The node: it acts for one replica.
+
+It alone has a clock.  It hands the replica events and performs the effects that come back, in their order and never
+before what they depend on is durable.  An event that raises stops the node: it must not go on as a corpse that still
+answers.
+"""
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from kvsd.askers import Askers
+from kvsd.insight import Insight
+from kvsd.journal import Journal
+from kvsd.links import Links
+from kvsd.ports import Change, Storage, Table, Transport
+from kvsd.replication.effects import Effect, Halt, Note, Now, Reply, Send, Write
+from kvsd.replication.messages import Message, Sender
+from kvsd.replication.replica import Replica
+from kvsd.replication.requests import Outcome, Overloaded, Request
+from kvsd.tokens import Tokens
+from kvsd.wire import entries
+
+_log = Logger()
+
+
+def unobserved(messages: int, seconds: float, ok: bool) -> None:
+    """Take no notice of a POST."""
+
+
+class Node:
+    """
+    One replica with a clock, a disk and peers.
+
+    ``wall_ms`` reads the clock on the wall, in milliseconds since 1970; ``secret`` is the cluster's; ``crash`` is
+    called once, with a sentence, when the node can't go on; ``observe_post`` is told of every POST to a peer how many
+    messages it carried, how many seconds it took, and whether it was answered.
+    """
+
+    def __init__(
+        self,
+        replica: Replica,
+        reactor: IReactorTime,
+        wall_ms: Callable[[], int],
+        storage: Storage,
+        transport: Transport,
+        secret: bytes,
+        crash: Callable[[str], None],
+        observe_post: Callable[[int, float, bool], None] = unobserved,
+    ) -> None:
+        self.address = replica.state.identity.address
+        self.tokens = Tokens(replica.state, secret)
+        self._replica = replica
+        self._reactor = reactor
+        self._wall_ms = wall_ms
+        self.insight = Insight(replica, self.now)
+        self._storage = storage
+        self._transport = transport
+        self._crash = crash
+        self._journal = Journal(
+            storage,
+            reactor,
+            synced=lambda position: self._act(lambda: replica.synced(position, self.now())),
+            perform=self._perform,
+            full=self._look_for_room,
+            crash=self._fail,
+        )
+        self._links = Links(
+            replica.state, transport, secret, self._hear, self._lose, self._fail, reactor.seconds, observe_post
+        )
+        self._askers = Askers(lambda ticket: self._act(lambda: replica.cancel(ticket)))
+        self._flushing = False
+        self._stopping = False
+        self._stopped = False
+        self._ticking = LoopingCall(self._tick)
+        self._ticking.clock = reactor
+
+    # Life
+
+    def start(self, effects: list[Effect]) -> None:
+        """Perform what the replica wanted when it was set up, and let time pass."""
+        self._act(lambda: effects)
+        self._ticking.start(self._replica.state.limits.tick_seconds).addErrback(self._fail)
+
+    async def stop(self, patience_seconds: float) -> None:
+        """Answer what was asked, for so many seconds at the most; then make everything durable and let go of it all."""
+        self._stopping = True
+        for settled in (self._askers.drained, self._journal.idle):
+            if not self._stopped:
+                await settled().addTimeout(patience_seconds, self._reactor).addErrback(lambda _: None)
+        self._stopped = True
+        if self._ticking.running:
+            self._ticking.stop()
+        await self._transport.close()
+        await self._storage.close()
+
+    def now(self) -> Now:
+        """The time."""
+        return Now(self._reactor.seconds(), self._wall_ms())
+
+    # What the doors ask
+
+    def ask(self, request: Request) -> Deferred[Outcome]:
+        """Put a client's request to the replica; cancelling the Deferred says that nobody waits for the answer."""
+        if self._stopping:
+            return succeed(Overloaded("This node is shutting down; try another one"))
+        ticket, answered = self._askers.admit()
+        self._act(lambda: self._replica.submit(ticket, request, self.now()))
+        return answered
+
+    def receive(self, body: bytes) -> bytes:
+        """
+        Take in a peer's POST; returns what is ready to be said to that peer, in the same form.
+
+        Raises WireError where no node of this cluster made the body.
+        """
+        sender, messages = self._links.open(body)
+        self._hear(sender, messages)
+        return self._links.reply(sender.address)
+
+    # Events
+
+    def _act(self, event: Callable[[], list[Effect]]) -> None:
+        """Give the replica an event and perform the effects, or stop for good."""
+        if self._stopped:
+            return
+        try:
+            for effect in event():
+                self._release(effect)
+        except Exception:
+            self._fail(Failure())
+        if not self._flushing:
+            self._flushing = True
+            self._reactor.callLater(0, self._flush)
+
+    def _flush(self) -> None:
+        """At the end of a turn: commit and send all that came together in it."""
+        self._flushing = False
+        if not self._stopped:
+            self._journal.flush()
+            self._links.flush()
+
+    def _tick(self) -> None:
+        self._look_for_room()
+        self._act(lambda: self._replica.tick(self.now()))
+
+    def _hear(self, sender: Sender, messages: list[Message]) -> None:
+        self._act(lambda: self._replica.receive(sender, messages, self.now()))
+
+    def _lose(self, peer: str) -> None:
+        self._act(lambda: self._replica.failed(peer, self.now()))
+
+    def _look_for_room(self) -> None:
+        full = self._journal.refused or not self._storage.has_room()
+        self._act(lambda: self._replica.storage_full(full))
+
+    def _fail(self, failure: Failure) -> None:
+        """Stop for good."""
+        if not self._stopped:
+            self._stopped = True
+            _log.failure("the node stops: an event failed", failure=failure)
+            self._crash(f"the node stops: {failure.getErrorMessage()}")
+
+    # Effects
+
+    def _release(self, effect: Effect) -> None:
+        """Perform an effect, or have it wait for the write that it depends on."""
+        match effect:
+            case Write(position, changes):
+                kept = (Change(Table(table), key, value) for table, key, value in entries(changes))
+                self._journal.write(position, kept)
+            case Send(after) | Reply(after):
+                self._journal.after(after, effect)
+            case Note(event, facts):
+                text = "".join(f" {name}={fact}" for name, fact in facts.items())
+                _log.info("{event}{text}", event=event, facts=facts, text=text)
+            case Halt(reason):
+                self._stopped = True
+                self._crash(reason)
+
+    def _perform(self, effect: Send | Reply) -> None:
+        if self._stopped:
+            return
+        match effect:
+            case Send(_, peer, message):
+                self._links.send(peer, message)
+            case Reply(_, ticket, outcome):
+                self._askers.answer(ticket, outcome)

@@ -1,0 +1,1 @@
+"""The HTTP doors: what clients, operators and peers can ask of a node."""

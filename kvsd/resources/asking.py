@@ -1,0 +1,135 @@
+"""
+What a client asks of a key: its HTTP request as a request to the node, parsed and checked once.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Final
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from msgspec import Meta, Raw, Struct, field
+from twisted.web.http_headers import Headers
+
+from kvsd.replication.record import MAX_REQUEST_ID
+from kvsd.replication.requests import Get, KeyRequest, Put
+from kvsd.replication.token import EMPTY, Token, TokenError
+from kvsd.resources.door import Rejected, RequestLimits, read_json
+
+NO_VALUE: Final = "PUT request does not specify a value"
+MAX_TOKENS = 16
+MAX_WAIT_SECONDS = 60
+
+_WHITESPACE = b" \t\r\n"
+_QUOTED_DIGITS = re.compile(r'"([0-9]*)"')
+_QUOTED = re.compile(r'"[^"]*"')
+_WAIT = re.compile(r"\s*wait\s*=\s*0*([0-9]+)\s*", re.IGNORECASE)
+_VISIBLE = re.compile(rb"[!-~]{1,%d}" % MAX_REQUEST_ID)
+
+
+class _Body(Struct):
+    """The fields of a body that mean something, as they stood there, to the byte."""
+
+    value: Raw = Raw()
+    metadata: Raw = field(default=Raw(b"null"), name="causal-metadata")
+
+
+_Texts = Annotated[list[str], Meta(max_length=MAX_TOKENS)]
+_Nothing = Annotated[dict[str, None], Meta(max_length=0)]
+
+_body = msgspec.json.Decoder(_Body)
+_metadata = msgspec.json.Decoder(str | _Texts | _Nothing | None)
+
+
+def read_request(
+    verb: str,
+    segment: str,
+    headers: Headers,
+    body: bytes,
+    limits: RequestLimits,
+    decode_token: Callable[[str], Token],
+) -> KeyRequest:
+    """
+    The request that a verb (GET, PUT or DELETE), a key as one percent-encoded segment, headers and a body make.
+
+    Raises Rejected for one that is wrong in itself.
+    """
+    key = read_key(segment, limits.max_key_length)
+    fields = read_json(body, _body, limits.max_depth) if body else _Body()
+    value = bytes(fields.value).strip(_WHITESPACE)
+    if verb == "PUT" and not value:
+        raise Rejected(400, NO_VALUE)
+    texts = metadata_texts(fields.metadata) + header_texts(headers)
+    token = read_token(texts, decode_token)
+    wait = preferred_wait(headers) or 0
+    if verb == "GET":
+        return Get(key, token, wait)
+    return Put(key, value if verb == "PUT" else None, token, wait, request_id(headers))
+
+
+def read_key(segment: str, max_length: int) -> str:
+    """A key from its percent-encoded form.  Raises Rejected where it is too long or no text."""
+    try:
+        key = unquote_to_bytes(segment).decode()
+    except UnicodeDecodeError:
+        raise Rejected(400, "Key is not valid UTF-8") from None
+    if len(key) > max_length:
+        raise Rejected(400, "Key is too long")
+    return key
+
+
+def metadata_texts(metadata: Raw) -> list[str]:
+    """The tokens in a body's causal metadata: none, one, or a list of several.  Raises Rejected for all else."""
+    try:
+        tokens = _metadata.decode(metadata)
+    except msgspec.ValidationError:
+        raise Rejected(
+            400, f"causal-metadata must be null, a string or a list of at most {MAX_TOKENS} strings"
+        ) from None
+    return [tokens] if isinstance(tokens, str) else list(tokens or ())
+
+
+def header_texts(headers: Headers) -> list[str]:
+    """The tokens in a request's Causal-Metadata headers.  Raises Rejected where there are too many."""
+    values = headers.getRawHeaders(b"Causal-Metadata", [])
+    texts = [text.decode("utf-8", "replace").strip() for value in values for text in value.split(b",")]
+    if len(texts) > MAX_TOKENS:
+        raise Rejected(400, f"Causal-Metadata must hold at most {MAX_TOKENS} tokens")
+    return [text for text in texts if text]
+
+
+def read_token(texts: Sequence[str], decode_token: Callable[[str], Token]) -> Token:
+    """What a client has seen that hands over these tokens.  Raises Rejected for one that was not issued here."""
+    token = EMPTY
+    try:
+        for number, text in enumerate(texts):
+            other = decode_token(text)
+            token = token.merged(other.epoch, other.hlc, other.dependencies) if number else other
+    except TokenError as error:
+        raise Rejected(400, f"causal-metadata is not valid: {error}") from None
+    return token
+
+
+def preferred_wait(headers: Headers) -> int | None:
+    """The seconds (at most 60) that a client would rather wait than be refused, after RFC 7240; None: it did not say."""
+    lines = headers.getRawHeaders(b"Prefer")
+    if not lines:
+        return None
+    said = b",".join(lines).decode("latin-1")
+    # Quotes round a number say nothing, and other quoted text is of no interest here, whatever commas it has.
+    text = _QUOTED.sub("", _QUOTED_DIGITS.sub(r"\1", said))
+    for preference in text.split(","):
+        if wait := _WAIT.fullmatch(preference.partition(";")[0]):
+            digits = wait.group(1)
+            return MAX_WAIT_SECONDS if len(digits) > 2 else min(int(digits), MAX_WAIT_SECONDS)
+    return None
+
+
+def request_id(headers: Headers) -> str:
+    """The Idempotency-Key of a request, empty for none.  Raises Rejected where it can't be one."""
+    values = headers.getRawHeaders(b"Idempotency-Key")
+    if values is None:
+        return ""
+    if len(values) > 1 or not _VISIBLE.fullmatch(values[0]):
+        raise Rejected(400, f"Idempotency-Key must be 1 to {MAX_REQUEST_ID} visible ASCII characters")
+    return values[0].decode()

@@ -1,0 +1,202 @@
+"""
+The door: JSON in, JSON out, errors as answers, once for all routes.
+
+A route is a method of a class with an ``app = new_app()``.  It returns what :func:`answer` returns, or raises
+:class:`Rejected` for a request that is wrong in itself.  Whatever else it raises is logged with its traceback and
+answered by 500, of which the client learns nothing.
+
+Bodies are read with msgspec.  It checks the syntax of what it skips, but neither its depth nor that it is UTF-8, so
+these two are looked at here, before anything recursive sees the body.
+"""
+
+import re
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import accumulate
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
+from klein import Klein
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.server import Request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+
+T = TypeVar("T")
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+JSON: Final = b"application/json"
+RETRY_AFTER: Final[Headers] = ((b"Retry-After", b"1"),)
+
+_log = Logger()
+_encode = msgspec.json.Encoder().encode
+
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # as signed bytes: one down, one up
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_PAIR = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+@dataclass(frozen=True)
+class RequestLimits:
+    """What a request may take: characters, bytes, levels, seconds."""
+
+    max_key_length: int = 50
+    max_body_bytes: int = 1 << 20
+    max_depth: int = 64
+    peer_body_bytes: int = 8 << 20
+    """The largest body of a POST from another node."""
+    in_flight: int = 2000
+    """How many key-value requests may be under way at once."""
+
+    idle_seconds: float = 60.0
+    """A connection without a request under way and without a byte for this long is closed."""
+    arrival_seconds: float = 60.0
+    """How long a request may take to arrive whole."""
+    discard_bytes: int = 64 << 20
+    """How much of a body that is too large is read and thrown away to keep its connection usable."""
+    discard_seconds: float = 1.0
+    """How long such a body may pause before its client is answered without the rest."""
+    linger_seconds: float = 2.0
+    """How long a client that was answered early may go on sending before it is cut off."""
+
+
+class Reply(NamedTuple):
+    """All that is said in answer to a request."""
+
+    status: int
+    body: bytes
+    headers: Headers = ()
+    content_type: bytes = JSON
+
+
+class Rejected(Exception):
+    """A request that is wrong in itself, with the reply that says so."""
+
+    def __init__(self, status: int, error: str) -> None:
+        super().__init__(error)
+        self.reply = error_reply(status, error)
+
+
+def json_reply(status: int, fields: Mapping[str, object], headers: Headers = ()) -> Reply:
+    """A reply whose body is a JSON object."""
+    return Reply(status, _encode(fields), headers)
+
+
+def error_reply(status: int, error: str, headers: Headers = ()) -> Reply:
+    """A reply that says what is wrong."""
+    return json_reply(status, {"error": error}, headers)
+
+
+def not_found() -> Reply:
+    """The reply where there is nothing under the path."""
+    return error_reply(404, "Not found: there is nothing under this path")
+
+
+def too_large(max_bytes: int) -> Rejected:
+    """A request with a body of more than max_bytes."""
+    return Rejected(413, f"Request body is too large: the limit is {max_bytes} bytes")
+
+
+def answer(request: IRequest, reply: Reply) -> bytes:
+    """Set a request's status and headers for a reply, and return the body that is to be written."""
+    request.setResponseCode(reply.status)
+    request.setHeader(b"Content-Type", reply.content_type)
+    request.setHeader(b"Content-Length", b"%d" % len(reply.body))
+    for name, value in reply.headers:
+        request.setHeader(name, value)
+    return reply.body
+
+
+def new_app() -> Klein:
+    """A Klein application that redirects nobody and answers errors as JSON."""
+    app = Klein()
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.handle_errors(Exception)(_failed)
+    return app
+
+
+def _failed(self: object, request: IRequest, failure: Failure) -> bytes:
+    """What a route is answered by that did not return."""
+    match failure.value:
+        case Rejected(reply=reply):
+            return answer(request, reply)
+        case NotFound():
+            return answer(request, not_found())
+        case MethodNotAllowed(valid_methods=methods):
+            allowed = ", ".join(sorted(methods or ()))
+            error = f"Method not allowed here; allowed: {allowed}"
+            return answer(request, error_reply(405, error, ((b"Allow", allowed.encode()),)))
+        case HTTPException(code=int(code), name=name):
+            return answer(request, error_reply(code, name))
+        case _:
+            return answer(request, internal_error(failure))
+
+
+def internal_error(failure: Failure) -> Reply:
+    """Log a failure that nobody expected; the reply tells nothing of it."""
+    _log.failure("a request failed", failure=failure)
+    return error_reply(500, "Internal error; the node's log has more")
+
+
+# Bodies
+
+
+class Discarded(BytesIO):
+    """Stands for the body of a request that was too large to be kept."""
+
+
+def read_body(request: Request, max_bytes: int) -> bytes:
+    """The body of a request.  Raises Rejected where it has more than max_bytes."""
+    content = request.content
+    body = content.read() if content is not None else b""
+    if isinstance(content, Discarded) or len(body) > max_bytes:
+        raise too_large(max_bytes)
+    return body
+
+
+def read_json(body: bytes, decoder: msgspec.json.Decoder[T], max_depth: int) -> T:
+    """
+    The value of a JSON text.
+
+    Raises Rejected, with a text that says what and where but quotes nothing of the body.
+    """
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise Rejected(400, f"Request body is not UTF-8 (byte {error.start})") from None
+    if _is_deeper(body, max_depth):
+        raise Rejected(400, f"Request body is nested over {max_depth} deep")
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise Rejected(400, f"Request body is not as it should be: {error}") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Rejected(400, f"Request body is not valid JSON: {_complaint(body, error)}") from None
+
+
+def _complaint(body: bytes, error: Exception) -> str:
+    """What is wrong with a JSON text; msgspec has no good words for a string that is no text."""
+    if _SURROGATE.search(_PAIR.sub(b"", body.replace(b"\\\\", b""))):
+        return "a \\u escape is half of a surrogate pair"
+    return str(error).removeprefix("JSON is malformed: ")
+
+
+def _is_deeper(body: bytes, max_depth: int) -> bool:
+    """
+    Whether brackets outside of strings are nested over max_depth deep.
+
+    All of it is done by a few operations over the whole body at once, and nothing recurses: a mebibyte of brackets
+    costs some 50 ms, any ordinary body next to nothing.  Text that is no JSON may be judged wrongly, but the parser
+    stops at what is wrong before it gets to what comes after.
+    """
+    if body.count(b"[") + body.count(b"{") <= max_depth:
+        return False
+    outside = b"".join(body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+    steps = array("b", outside.translate(_STEPS, _NO_BRACKETS))
+    return max(accumulate(steps), default=0) > max_depth

@@ -1,0 +1,121 @@
+"""
+What a client is answered: the table from outcomes to replies.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from msgspec import Raw
+
+from kvsd.replication.requests import (
+    Absent,
+    Counted,
+    Found,
+    KeyRequest,
+    MissingWrite,
+    Outcome,
+    Overloaded,
+    Put,
+    Refused,
+    StorageFull,
+    Unassigned,
+    Unavailable,
+    Unmet,
+    Written,
+)
+from kvsd.replication.token import Token
+from kvsd.resources.door import RETRY_AFTER, Headers, Reply, error_reply, json_reply
+
+EncodeToken = Callable[[Token], str]
+
+_WRITER_DIGITS = 4
+_ABSENT = "Key does not exist"
+_UNMET = "Causal dependencies not satisfied; try again later"
+_UNAVAILABLE = "Shard is unavailable; try again later"
+_UNASSIGNED = "Node is not assigned to a shard"
+_FULL = "Storage is full; writes are refused until there is room again"
+
+
+class Answer(NamedTuple):
+    """A reply, and the word by which metrics count it."""
+
+    label: str
+    reply: Reply
+
+
+def key_answer(asked: KeyRequest, outcome: Outcome, encode: EncodeToken) -> Answer:
+    """The answer to a request about a key."""
+    match outcome:
+        case Found():
+            return _carried_out("found", 200, outcome, encode, value=Raw(outcome.value))
+        case Written():
+            label = _deed(asked, existed=outcome.existed)
+            return _carried_out(label, 201 if label == "created" else 200, outcome, encode)
+        case Absent():
+            token = encode(outcome.token)
+            fields = {"error": _ABSENT, "causal-metadata": token, "shard-id": outcome.shard}
+            return Answer("absent", json_reply(404, fields, _token_header(token)))
+        case Unmet():
+            return Answer("unmet", _unmet_reply(asked, outcome, encode))
+        case _:
+            return refusal(outcome)
+
+
+def refusal(outcome: Outcome) -> Answer:
+    """The answer to a request, of whatever kind, that was not carried out."""
+    match outcome:
+        case Unavailable():
+            fields = {"error": _UNAVAILABLE, "shard-id": outcome.shard}
+            return Answer("unavailable", json_reply(503, fields, RETRY_AFTER))
+        case Unassigned():
+            fields = {"error": _UNASSIGNED, "reason": outcome.reason}
+            return Answer("unassigned", json_reply(503, fields, RETRY_AFTER))
+        case Overloaded():
+            return Answer("overloaded", error_reply(503, outcome.reason, RETRY_AFTER))
+        case Refused():
+            return Answer("bad-request", error_reply(400, outcome.reason))
+        case StorageFull():
+            return Answer("storage-full", error_reply(507, _FULL))
+        case Found() | Written() | Absent() | Unmet() | Counted():
+            raise AssertionError(f"{type(outcome).__name__} is no answer to what was asked")
+
+
+def _deed(asked: KeyRequest, *, existed: bool) -> str:
+    """What a write did, in the contract's words."""
+    assert isinstance(asked, Put), "only a write is carried out as one"
+    if asked.value is None:
+        return "deleted"
+    return "replaced" if existed else "created"
+
+
+def _carried_out(result: str, status: int, outcome: Found | Written, encode: EncodeToken, **more: object) -> Answer:
+    token = encode(outcome.token)
+    fields = {"result": result, **more, "causal-metadata": token, "shard-id": outcome.shard}
+    return Answer(result, json_reply(status, fields, _token_header(token)))
+
+
+def _token_header(token: str) -> Headers:
+    return ((b"Causal-Metadata", token.encode()),)
+
+
+def _unmet_reply(asked: KeyRequest, outcome: Unmet, encode: EncodeToken) -> Reply:
+    """The 503 that says what is waited for; the client keeps the token it came with."""
+    waiting = [_lack(write) for write in outcome.missing]
+    if outcome.epoch_needed:
+        waiting.append({"epoch-needed": outcome.epoch_needed, "epoch": outcome.epoch})
+    token = encode(asked.token)
+    fields = {"error": _UNMET, "waiting-for": waiting, "causal-metadata": token, "shard-id": outcome.shard}
+    return json_reply(503, fields, RETRY_AFTER + _token_header(token))
+
+
+def _lack(write: MissingWrite) -> dict[str, object]:
+    return {
+        "shard": write.shard,
+        "writer": f"{write.node}#{write.writer[:_WRITER_DIGITS]}" if write.node else write.writer,
+        "need": write.need,
+        "have": write.have,
+        "held-by": write.held_by,
+        "last-heard-s": None if write.silent is None else round(write.silent, 3),
+        "state": write.state,
+        "missing-since-s": round(write.since, 3),
+    }

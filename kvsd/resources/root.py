@@ -1,0 +1,61 @@
+"""The root of all paths: mounts the nouns, each under its own first segment."""
+
+from collections.abc import Mapping
+from urllib.parse import quote, unquote_to_bytes
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Request, Site
+
+from kvsd.metrics import Metrics
+from kvsd.node import Node
+from kvsd.resources.door import RequestLimits, answer, not_found
+from kvsd.resources.health import Health
+from kvsd.resources.kvs import KeyPath, Keys
+from kvsd.resources.peer import Peers
+from kvsd.resources.shard import Shards
+from kvsd.resources.site import BoundedSite
+from kvsd.resources.view import View
+
+__all__ = ["RequestLimits", "Root", "make_site"]
+
+
+class Root(Resource):
+    """
+    Hands each request on by the first segment of its path; what it does not know is not found.
+
+    Klein gets the segments percent-encoded anew: it would answer what is not UTF-8 in a way of its own.
+    """
+
+    isLeaf = True  # noqa: N815 (Twisted's name)
+
+    def __init__(self, nouns: Mapping[bytes, IResource]) -> None:
+        super().__init__()
+        self._nouns = nouns
+
+    def render(self, request: Request) -> object:
+        """Have a request answered."""
+        segments = [unquote_to_bytes(segment) for segment in request.path[1:].split(b"/")]
+        noun = self._nouns.get(segments[0])
+        if noun is None:
+            return answer(request, not_found())
+        request.postpath = [quote(segment, safe="").encode() for segment in segments]
+        return noun.render(request)
+
+
+def make_site(
+    node: Node, metrics: Metrics, limits: RequestLimits, clock: IReactorTime, *, access_log: bool = False
+) -> Site:
+    """All that a node answers over HTTP; the metrics show the node's status from now on."""
+    metrics.watch(node.insight.status)
+    health = Health(node, metrics).app.resource()
+    nouns: dict[bytes, IResource] = {
+        b"kvs": KeyPath(Keys(node, metrics, limits, clock).app),
+        b"view": View(node).app.resource(),
+        b"shard": Shards(node).app.resource(),
+        b"kvsd": Peers(node, limits).app.resource(),
+        b"healthz": health,
+        b"readyz": health,
+        b"metrics": health,
+    }
+    return BoundedSite(Root(nouns), limits, clock, access_log=access_log)

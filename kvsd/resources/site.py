@@ -1,0 +1,101 @@
+"""
+The site: connections that speak HTTP, and what becomes of those that do not.
+"""
+
+import re
+from functools import partial
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.web import http
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import IResource
+from twisted.web.server import Site
+from typing_extensions import override
+
+from kvsd.resources.arrival import SERVER, BoundedRequest
+from kvsd.resources.door import RequestLimits, error_reply
+
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
+
+_log = Logger()
+
+
+class Channel(HTTPChannel):
+    """A connection that takes paths which a client forgot to escape, and answers bad requests, too, with JSON."""
+
+    # A causal token in a header may have 16 KiB, before base64.
+    MAX_LENGTH = 32 * 1024
+    totalHeadersSize = 64 * 1024  # noqa: N815 (Twisted's name)
+
+    _at_request_line = True
+
+    @override
+    def lineReceived(self, line: bytes) -> None:
+        """A line of a request's head."""
+        if self._at_request_line and line:
+            self._at_request_line = False
+            if not line.isascii():
+                line = _NOT_ASCII.sub(lambda byte: b"%%%02X" % ord(byte.group()), line)
+        super().lineReceived(line)
+
+    @override
+    def allContentReceived(self) -> None:
+        """All of a request is here; the next line is the first of another."""
+        self._at_request_line = True
+        super().allContentReceived()
+
+    @override
+    def headerReceived(self, line: bytes) -> bool:
+        """A header; False where it was refused."""
+        try:
+            return bool(super().headerReceived(line))
+        except ValueError:
+            # Such as a Content-Length with more digits than Python makes a number of.
+            self._respondToBadRequestAndDisconnect()
+            return False
+
+    @override
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """A request line or a header was too long."""
+        self._respondToBadRequestAndDisconnect()
+
+    @override
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        # Called wherever the parser gives up.  Were it called otherwise one day, clients would get Twisted's own
+        # answer, which has the same status and no body.
+        assert self.transport is not None, "a request was parsed"
+        reply = error_reply(400, "Bad request: this is not HTTP/1.1, or its headers are too large")
+        head = b"HTTP/1.1 400 Bad Request\r\nServer: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close"
+        head %= SERVER, reply.content_type, len(reply.body)
+        self.transport.write(head + b"\r\n\r\n" + reply.body)
+        self.loseConnection()
+
+
+class BoundedSite(Site):
+    """A site that bounds what its clients send; with access_log, each answered request is an event of its own."""
+
+    protocol = Channel  # type: ignore[assignment]  # what it is by default stands between for HTTP/2, and costs time
+
+    def __init__(
+        self, resource: IResource, limits: RequestLimits, reactor: IReactorTime, *, access_log: bool = False
+    ) -> None:
+        arriving = partial(BoundedRequest, resource, limits, reactor)
+        super().__init__(resource, requestFactory=arriving, timeout=limits.idle_seconds, reactor=reactor)
+        self._access_log = access_log
+
+    @override
+    def startFactory(self) -> None:
+        """There is no log file to open."""
+
+    @override
+    def log(self, request: http.Request) -> None:
+        """A request was answered."""
+        if self._access_log:
+            _log.info(
+                "{client} {method} {target} {status}",
+                client=getattr(request.getClientAddress(), "host", "-"),
+                method=request.method.decode("latin-1"),
+                target=request.uri.decode("latin-1"),
+                status=request.code,
+            )

@@ -1,0 +1,157 @@
+"""
+A node as a service: opens its disk, finds out what it is, starts to listen; and ends in the reverse order.
+"""
+
+import os
+import secrets
+import signal
+import sys
+import time
+
+from twisted.application.service import Service
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from kvsd.datadir import read_boot_id
+from kvsd.memory_storage import MemoryStorage
+from kvsd.metrics import Metrics
+from kvsd.node import Node
+from kvsd.ports import Change, Storage, StorageError, Table
+from kvsd.replication.replica import Replica
+from kvsd.replication.saved import Saved
+from kvsd.replication.state import Identity
+from kvsd.resources.root import RequestLimits, make_site
+from kvsd.settings import Settings
+from kvsd.storage import RocksStorage
+from kvsd.transport import TreqTransport
+from kvsd.wire import WireError, owner_entry, saved
+
+STOP_PATIENCE_SECONDS = 10.0
+
+_log = Logger()
+
+
+class NodeService(Service):
+    """Runs one node from the start of the reactor to its end."""
+
+    name = "kvsd"
+
+    def __init__(self, settings: Settings, reactor: ReactorBase) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._metrics = Metrics()
+        self._node: Node | None = None
+        self._port: IListeningPort | None = None
+
+    def startService(self) -> None:
+        """Start the node; what can't be started ends the process with one line on standard error and status 1."""
+        super().startService()
+        self._reactor.callWhenRunning(end_with_status_0_on_sigterm, self._reactor)
+        try:
+            storage = self._open_storage()
+            self._node = self._start_node(storage)
+        except (StorageError, WireError) as error:
+            crash(str(error))
+            return
+        site = make_site(self._node, self._metrics, self._request_limits(), self._reactor)
+        endpoint = serverFromString(self._reactor, self._settings.listen)
+        endpoint.listen(site).addCallbacks(self._listening, self._not_listening)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop to listen, answer what was asked, make everything durable and let go of the disk."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._port:
+            await maybeDeferred(self._port.stopListening)
+        if self._node:
+            await self._node.stop(STOP_PATIENCE_SECONDS)
+        await deferLater(self._reactor, 0)  # the last answers leave
+
+    # Parts
+
+    def _open_storage(self) -> Storage:
+        settings = self._settings
+        if settings.data_dir is None:
+            _log.warn("no data directory: what is stored is lost when the process ends")
+            return MemoryStorage()
+        if not settings.fsync:
+            _log.warn("no fsync: a power failure may lose what was acknowledged")
+        return RocksStorage(
+            settings.data_dir,
+            self._reactor,
+            boot_id=read_boot_id(),
+            fsync=settings.fsync,
+            observe=self._metrics.observe_commit,
+        )
+
+    def _start_node(self, storage: Storage) -> Node:
+        settings = self._settings
+        identity, state = claim(storage, settings.address)
+        if not settings.secret:
+            _log.warn("no secret: anybody who reaches this port can pose as a node (set KVSD_SECRET)")
+        replica = Replica(identity)
+        transport = TreqTransport(self._reactor)
+        node = Node(
+            replica, self._reactor, wall_ms, storage, transport, settings.secret, crash, self._metrics.observe_post
+        )
+        if settings.founding and len(settings.view) == 1:
+            _log.warn("a cluster of one node: nothing that is stored has a second copy")
+        node.start(replica.start(state, settings.founding, settings.view))
+        return node
+
+    def _request_limits(self) -> RequestLimits:
+        return RequestLimits(
+            max_key_length=self._settings.max_key_length,
+            max_body_bytes=self._settings.max_body_bytes,
+        )
+
+    def _listening(self, port: IListeningPort) -> None:
+        self._port = port
+        _log.info("listening at {where} as {address}", where=self._settings.listen, address=self._settings.address)
+
+    def _not_listening(self, failure: Failure) -> None:
+        crash(f"can't listen at {self._settings.listen}: {failure.getErrorMessage()}")
+
+
+def claim(storage: Storage, address: str) -> tuple[Identity, Saved]:
+    """
+    Who this node is, and what it knows: by its disk, or a new instance on an empty one.
+
+    Raises StorageError where the data belongs to another node, WireError where it can't be read.
+    """
+    owner, state = saved(storage.load(Table.META), storage.load(Table.ROWS), storage.load(Table.OPS))
+    boot = secrets.randbits(30)
+    if owner is None:
+        instance = os.urandom(16)
+        table, key, value = owner_entry(instance, address)
+        storage.commit([Change(Table(table), key, value)]).addErrback(lambda failure: crash(str(failure.value)))
+        return Identity(address, instance, boot), state
+    if owner[1] != address:
+        raise StorageError(f"the data directory belongs to {owner[1]}, this node is {address}")
+    return Identity(address, owner[0], boot), state
+
+
+def wall_ms() -> int:
+    """The clock on the wall, in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def crash(reason: str) -> None:
+    """Stop at once: nothing may leave a node that can't keep its promises.  Says why on standard error; status 1."""
+    _log.critical("{reason}", reason=reason)
+    sys.stdout.flush()
+    sys.stderr.write(f"kvsd: {reason}\n")
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def end_with_status_0_on_sigterm(reactor: ReactorBase) -> None:
+    """Make an orderly end an orderly exit status: by default twistd ends itself with the signal in the end."""
+    signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(reactor.stop))

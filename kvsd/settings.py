@@ -1,0 +1,127 @@
+"""
+The settings of a node: from options, else from the environment, checked once.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kvsd.replication.configuration import Configuration, ConfigurationError, founding_configuration
+
+DEFAULT_MAX_BODY_BYTES = 1024 * 1024
+DEFAULT_MAX_KEY_LENGTH = 50
+LARGEST_MAX_BODY_BYTES = 4 * 1024 * 1024
+"""What was accepted must fit into a message between nodes."""
+MAX_DIGITS = 9
+MAX_NUMBER = 10**MAX_DIGITS - 1
+
+
+class SettingsError(ValueError):
+    """A setting that is missing or malformed; the text is one line that names it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a node is started with; ``founding`` is the configuration it founds a cluster with, if it is to."""
+
+    address: str
+    view: tuple[str, ...]
+    founding: Configuration | None
+    data_dir: Path | None
+    listen: str
+    secret: bytes
+    fsync: bool
+    max_key_length: int
+    max_body_bytes: int
+
+
+def read_settings(options: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
+    """
+    The settings that options (by their long names, None where not given) and the environment amount to.
+
+    Raises SettingsError.
+    """
+
+    def given(option: str, variable: str) -> str | None:
+        value = options.get(option)
+        return str(value) if value is not None else environment.get(variable) or None
+
+    address = _address("SOCKET_ADDRESS", given("socket-address", "SOCKET_ADDRESS"))
+    view = _view(given("view", "VIEW"), address)
+    data_dir = given("data-dir", "KVSD_DATA_DIR")
+    return Settings(
+        address=address,
+        view=view,
+        founding=_founding(view, given("shard-count", "SHARD_COUNT")),
+        data_dir=Path(data_dir) if data_dir else None,
+        listen=given("listen", "KVSD_LISTEN") or f"tcp:{_port(address)}",
+        secret=_secret(given("secret-file", "KVSD_SECRET_FILE"), environment.get("KVSD_SECRET", "")),
+        fsync=not options.get("no-fsync"),
+        max_key_length=_number("max-key-length", given("max-key-length", ""), DEFAULT_MAX_KEY_LENGTH),
+        max_body_bytes=_number(
+            "max-body-bytes", given("max-body-bytes", ""), DEFAULT_MAX_BODY_BYTES, LARGEST_MAX_BODY_BYTES
+        ),
+    )
+
+
+def _port(address: str) -> str:
+    return address.rpartition(":")[2]
+
+
+def _address(name: str, text: str | None) -> str:
+    if not text:
+        raise SettingsError(f"{name} is missing: give this node's IP:PORT")
+    host, colon, port = text.rpartition(":")
+    try:
+        if host.startswith("[") and host.endswith("]"):
+            ipaddress.IPv6Address(host[1:-1])
+        else:
+            ipaddress.IPv4Address(host)
+    except ValueError:
+        colon = ""
+    if not colon or not (port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536):
+        raise SettingsError(f"{name} is malformed: {text!r} is not IP:PORT")
+    return text
+
+
+def _view(text: str | None, address: str) -> tuple[str, ...]:
+    if not text:
+        raise SettingsError("VIEW is missing: give the IP:PORT of every node, separated by commas")
+    view = tuple(_address("VIEW", part.strip()) if part.strip() else _address("VIEW", text) for part in text.split(","))
+    if len(set(view)) != len(view):
+        raise SettingsError(f"VIEW is malformed: it names a node twice: {text!r}")
+    if address not in view:
+        raise SettingsError(f"VIEW is malformed: it does not name this node, {address}")
+    return view
+
+
+def _founding(view: tuple[str, ...], text: str | None) -> Configuration | None:
+    if text is None:
+        return founding_configuration(view, 1) if len(view) == 1 else None
+    shard_count = _number("SHARD_COUNT", text, 1)
+    try:
+        return founding_configuration(view, shard_count)
+    except ConfigurationError as error:
+        raise SettingsError(f"SHARD_COUNT is too large: {error}") from None
+
+
+def _secret(path: str | None, text: str) -> bytes:
+    if path is None:
+        return text.strip().encode()
+    try:
+        secret = Path(path).read_bytes().strip()
+    except OSError as error:
+        raise SettingsError(f"secret-file can't be read: {path}: {error.strerror}") from None
+    if not secret:
+        raise SettingsError(f"secret-file is empty: {path}")
+    return secret
+
+
+def _number(name: str, text: str | None, default: int, most: int = MAX_NUMBER) -> int:
+    if text is None:
+        return default
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS else 0
+    if not 1 <= number <= most:
+        raise SettingsError(f"{name} is malformed: {text[:40]!r} is not a whole number from 1 to {most}")
+    return number

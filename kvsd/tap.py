@@ -1,0 +1,55 @@
+"""
+The roof: options and environment in, one service out.
+"""
+
+import os
+import time
+
+from twisted.application.service import IService
+from twisted.internet.base import ReactorBase
+from twisted.python import usage
+
+from kvsd.service import NodeService
+from kvsd.settings import Settings, SettingsError, read_settings
+
+
+class Options(usage.Options):
+    """The options of ``twistd kvsd``; what is not given is taken from the environment."""
+
+    optParameters = [  # noqa: RUF012 (the framework's way to declare options)
+        ["socket-address", None, None, "This node's own IP:PORT, its name in the cluster (SOCKET_ADDRESS)."],
+        ["view", None, None, "The IP:PORT of all nodes known at start, separated by commas (VIEW)."],
+        ["shard-count", None, None, "The number of shards; for the founding nodes only (SHARD_COUNT)."],
+        ["data-dir", None, None, "Where the data is kept; without it, in memory only (KVSD_DATA_DIR)."],
+        ["listen", None, None, "The endpoint to listen at; by default tcp: and the port of the address (KVSD_LISTEN)."],
+        ["secret-file", None, None, "A file with the cluster's secret, instead of KVSD_SECRET (KVSD_SECRET_FILE)."],
+        ["max-key-length", None, None, "The longest key, in characters (50)."],
+        ["max-body-bytes", None, None, "The largest request body, in bytes (1048576)."],
+    ]
+    optFlags = [  # noqa: RUF012 (the framework's way to declare options)
+        ["no-fsync", None, "Don't wait for the disk: a power failure may lose what was acknowledged."],
+    ]
+
+    settings: Settings
+
+    def opt_fsync(self) -> None:
+        """Wait for the disk before anything is acknowledged (the default)."""
+        self["no-fsync"] = 0
+
+    def parseOptions(self, options: object = None) -> None:
+        """Parse; a bad setting ends the process with one line on standard error and status 1."""
+        try:
+            super().parseOptions(options)
+            self.settings = read_settings(self, os.environ)
+        except (usage.UsageError, SettingsError) as error:
+            raise SystemExit(f"kvsd: {error}") from None
+
+
+def makeService(options: Options) -> IService:
+    """The service that runs a node with these options."""
+    from twisted.internet import reactor
+
+    assert isinstance(reactor, ReactorBase)
+    # Timers go by a clock that never jumps: by default a reactor takes the clock on the wall for that.
+    reactor.seconds = time.monotonic
+    return NodeService(options.settings, reactor)

@@ -1,0 +1,101 @@
+"""Stand-ins for parts of a node, with the same methods and none of the work."""
+
+from twisted.internet.defer import Deferred, succeed
+
+from kvsd.insight import Insight
+from kvsd.node import Node
+from kvsd.replication.causality import Dependencies
+from kvsd.replication.requests import Outcome, Request, Unassigned
+from kvsd.replication.token import Token, TokenCodec
+from kvsd.status import Status
+from kvsd.tokens import Tokens
+from kvsd.wire import WireError
+
+WRITER = b"\x01\x02\x03\x04\x05\x06"
+
+
+def token(counter: int, writer: bytes = WRITER, shard: str = "s0") -> Token:
+    """The token of a client that has seen one writer's writes up to counter."""
+    dependencies: Dependencies = {shard: {writer: counter}}
+    return Token(1, counter, dependencies)
+
+
+class FakeInsight(Insight):
+    """Shows what it is told to show."""
+
+    def __init__(self) -> None:
+        self.up = ["10.0.0.1:8090", "10.0.0.2:8090"]
+        self.shards: dict[str, list[str]] = {"s0": ["10.0.0.1:8090"], "s1": ["10.0.0.2:8090"]}
+        self.shard: str | None = "s0"
+        self.reasons: list[str] = []
+        self.waiters: list[dict[str, object]] = []
+        self.figures = Status()
+
+    def view(self) -> list[str]:
+        return self.up
+
+    def shard_ids(self) -> list[str]:
+        return list(self.shards)
+
+    def shard_of_node(self) -> str | None:
+        return self.shard
+
+    def members(self, shard: str) -> list[str]:
+        return self.shards.get(shard, [])
+
+    def unready(self) -> list[str]:
+        return self.reasons
+
+    def waiting(self) -> list[dict[str, object]]:
+        return self.waiters
+
+    def status(self) -> Status:
+        return self.figures
+
+
+class FakeTokens(Tokens):
+    """The tokens of a cluster that never changes."""
+
+    def __init__(self) -> None:
+        self.codec = TokenCodec(b"secret", "cluster")
+
+    def decode(self, text: str) -> Token:
+        return self.codec.decode(text)
+
+    def encode(self, token: Token) -> str:
+        return self.codec.encode(token)
+
+
+class FakeNode(Node):
+    """
+    Answers every request with ``outcome``, or leaves it open where that is None.
+
+    ``asked`` has the requests, ``open`` the Deferreds of those that were left open, ``given_up`` the requests whose
+    Deferred was cancelled; ``failure`` is raised by all that is asked.
+    """
+
+    def __init__(self) -> None:
+        self.address = "10.0.0.1:8090"
+        self.insight: FakeInsight = FakeInsight()
+        self.tokens: FakeTokens = FakeTokens()
+        self.outcome: Outcome | None = Unassigned("it is a fake")
+        self.failure: Exception | None = None
+        self.asked: list[Request] = []
+        self.open: list[Deferred[Outcome]] = []
+        self.given_up: list[Request] = []
+        self.received: list[bytes] = []
+
+    def ask(self, request: Request) -> Deferred[Outcome]:
+        self.asked.append(request)
+        if self.failure:
+            raise self.failure
+        if self.outcome is not None:
+            return succeed(self.outcome)
+        self.open.append(Deferred(lambda _: self.given_up.append(request)))
+        return self.open[-1]
+
+    def receive(self, body: bytes) -> bytes:
+        if body.startswith(b"forged"):
+            raise WireError("the message was not made under this cluster's secret")
+        self.received.append(body)
+        return b"heard: " + body

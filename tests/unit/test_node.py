@@ -1,0 +1,217 @@
+"""The node: what a replica decides is done in order, and never before it is durable."""
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvsd.memory_storage import MemoryStorage
+from kvsd.node import Node
+from kvsd.ports import Transport
+from kvsd.replication.configuration import founding_configuration
+from kvsd.replication.effects import Effect, Now
+from kvsd.replication.replica import Replica
+from kvsd.replication.requests import CountKeys, Found, Get, Outcome, Overloaded, Put, Request, Written
+from kvsd.replication.saved import Saved
+from kvsd.replication.state import Identity
+from kvsd.replication.token import EMPTY
+from kvsd.wire import WireError
+
+ANNA, BERT = "10.0.0.1:8090", "10.0.0.2:8090"
+
+
+class Wire(Transport):
+    """Hands every body to the node that it is for; ``bodies`` has who got one."""
+
+    def __init__(self, nodes: dict[str, Node]) -> None:
+        self._nodes = nodes
+        self.bodies: list[str] = []
+
+    def post(self, address: str, body: bytes) -> Deferred[bytes]:
+        """Deliver at once."""
+        self.bodies.append(address)
+        return succeed(self._nodes[address].receive(body))
+
+    def close(self) -> Deferred[None]:
+        """There is nothing to close."""
+        return succeed(None)
+
+
+class Fragile(Replica):
+    """A replica that can be told to break."""
+
+    broken = False
+
+    def submit(self, ticket: int, request: Request, now: Now) -> list[Effect]:
+        """Raise, once broken."""
+        if self.broken:
+            raise ValueError("a defect")
+        return super().submit(ticket, request, now)
+
+
+class NodeTests(SynchronousTestCase):
+    """Two nodes of one shard; the commits of the first are run by the test."""
+
+    def setUp(self) -> None:
+        """Start the nodes and let them find each other, then hold the first one's disk."""
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.commits: list[Callable[[], None]] = []
+        self.holding = False
+        self.crashes: list[str] = []
+        self.nodes: dict[str, Node] = {}
+        self.wires = {address: Wire(self.nodes) for address in (ANNA, BERT)}
+        self.replicas = {
+            address: Fragile(Identity(address, address.encode()[:12] + b"0000", 1)) for address in self.wires
+        }
+        for address, storage in ((ANNA, MemoryStorage(soon=self.soon)), (BERT, MemoryStorage())):
+            self.nodes[address] = Node(
+                self.replicas[address],
+                self.clock,
+                lambda: int(self.clock.seconds() * 1000),
+                storage,
+                self.wires[address],
+                b"secret",
+                self.crashes.append,
+            )
+        configuration = founding_configuration([ANNA, BERT], 1)
+        for address, node in self.nodes.items():
+            node.start(self.replicas[address].start(Saved(), configuration, ()))
+        self.clock.pump([0.05] * 40)
+        self.node = self.nodes[ANNA]
+        self.answer(self.node.ask(Put("old", b"0", EMPTY)))
+        self.holding = True
+
+    def soon(self, commit: Callable[[], None]) -> None:
+        """Run a commit now, or keep it while the disk is held."""
+        if self.holding:
+            self.commits.append(commit)
+        else:
+            commit()
+
+    def sync(self) -> None:
+        """Run all commits, those that follow them too."""
+        self.turn()
+        while self.commits:
+            self.commits.pop(0)()
+            self.turn()
+
+    def turn(self) -> None:
+        """Let a turn of the reactor pass."""
+        self.clock.advance(0)
+        self.clock.advance(0)
+
+    def answer(self, asked: Deferred[Outcome]) -> Outcome:
+        """The answer to a request, a turn later."""
+        self.turn()
+        return self.successResultOf(asked)
+
+    def at_bert(self) -> int:
+        """How many keys the other node has."""
+        return len(self.replicas[BERT].state.roles["s0"].store)
+
+    def test_nothing_of_a_write_leaves_before_its_commit(self) -> None:
+        """Neither the client nor a peer hears of a write before it is on disk."""
+        asked = self.node.ask(Put("key", b"1", EMPTY))
+        self.clock.pump([0.05] * 20)
+        self.assertNoResult(asked)
+        self.assertEqual(1, self.at_bert())
+        self.sync()
+        self.assertIsInstance(self.successResultOf(asked), Written)
+        self.assertEqual(2, self.at_bert())
+
+    def test_reads_of_other_keys_are_answered_meanwhile(self) -> None:
+        """A read of the key that is being written waits for the disk, a read of another does not."""
+        self.node.ask(Put("key", b"1", EMPTY))
+        waits, other = self.node.ask(Get("key", EMPTY)), self.node.ask(Get("old", EMPTY))
+        self.assertIsInstance(self.answer(other), Found)
+        self.assertNoResult(waits)
+        self.sync()
+        found = self.successResultOf(waits)
+        assert isinstance(found, Found)
+        self.assertEqual(b"1", found.value)
+
+    def test_writes_of_one_turn_are_one_commit(self) -> None:
+        """What comes in together is made durable together, and so is what comes in meanwhile."""
+        first = [self.node.ask(Put(f"a{n}", b"1", EMPTY)) for n in range(10)]
+        self.turn()
+        second = [self.node.ask(Put(f"b{n}", b"1", EMPTY)) for n in range(10)]
+        self.turn()
+        self.assertEqual(1, len(self.commits))
+        self.commits.pop()()
+        self.turn()
+        self.assertEqual(([True] * 10, [False] * 10), ([d.called for d in first], [d.called for d in second]))
+        self.assertEqual(1, len(self.commits))
+
+    def test_event_that_raises_stops_the_node(self) -> None:
+        """After an error in the replica nothing leaves the node any more, and the error is told once, without values."""
+        written = self.node.ask(Put("key", b'"secret value"', EMPTY))
+        self.replicas[ANNA].broken = True
+        self.node.ask(Put("other", b'"secret value"', EMPTY))
+        self.node.ask(Put("third", b'"secret value"', EMPTY))
+        self.wires[ANNA].bodies.clear()
+        self.sync()
+        self.clock.pump([0.05] * 20)
+        self.assertEqual(["the node stops: a defect"], self.crashes)
+        self.assertNoResult(written)
+        self.assertEqual([], self.wires[ANNA].bodies)
+        self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
+
+    def test_client_that_hangs_up(self) -> None:
+        """Cancelling a request lets go of it; a write that was begun still happens."""
+        asked = self.node.ask(Put("key", b"1", EMPTY))
+        asked.cancel()
+        self.failureResultOf(asked)
+        self.sync()
+        self.assertEqual(2, self.at_bert())
+        self.assertEqual(0, len(self.node._askers._asked))
+
+    def test_strangers_are_refused(self) -> None:
+        """A POST that no node of the cluster made changes nothing."""
+        self.assertRaises(WireError, self.node.receive, b"whatever")
+        self.assertEqual([], self.crashes)
+
+    def test_stop(self) -> None:
+        """A node that stops answers what it was asked, refuses what is asked then, and leaves nothing unwritten."""
+        asked = self.node.ask(Put("key", b"1", EMPTY))
+        self.turn()
+        stopped = Deferred.fromCoroutine(self.node.stop(10.0))
+        self.assertIsInstance(self.answer(self.node.ask(Get("old", EMPTY))), Overloaded)
+        self.assertNoResult(stopped)
+        self.sync()
+        self.assertIsInstance(self.successResultOf(asked), Written)
+        self.holding = False
+        self.sync()
+        self.successResultOf(stopped)
+        self.assertEqual([], self.crashes)
+
+    def test_stop_does_not_wait_for_ever(self) -> None:
+        """A request that can't be answered does not keep a node from stopping."""
+        self.holding = False
+        self.nodes[BERT] = None  # type: ignore[assignment]
+        self.node._askers.admit()
+        stopped = Deferred.fromCoroutine(self.node.stop(10.0))
+        self.assertNoResult(stopped)
+        del self.nodes[BERT]
+        self.node._ticking.stop()
+        self.clock.advance(10.5)
+        self.successResultOf(stopped)
+
+    def test_tokens(self) -> None:
+        """The token of an answer is text for a client and comes back as what it was."""
+        written = self.node.ask(Put("key", b"1", EMPTY))
+        self.sync()
+        outcome = self.successResultOf(written)
+        assert isinstance(outcome, Written)
+        text = self.node.tokens.encode(outcome.token)
+        self.assertEqual(outcome.token, self.nodes[BERT].tokens.decode(text))
+
+    def test_counting_keys_waits_for_what_is_counted(self) -> None:
+        """A count that a write under way has changed is not told before that is durable."""
+        self.node.ask(Put("key", b"1", EMPTY))
+        counted = self.node.ask(CountKeys("s0"))
+        self.turn()
+        self.assertNoResult(counted)
+        self.sync()
+        self.successResultOf(counted)

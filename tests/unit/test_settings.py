@@ -1,0 +1,92 @@
+"""The settings of a node: what they amount to, and one clear line for each that is wrong."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvsd.replication.configuration import NOT_ENOUGH_NODES, founding_configuration
+from kvsd.settings import DEFAULT_MAX_BODY_BYTES, DEFAULT_MAX_KEY_LENGTH, Settings, SettingsError, read_settings
+from tests.builders import modest
+
+VIEW = "10.0.0.1:8090,10.0.0.2:8091"
+GIVEN = {"SOCKET_ADDRESS": "10.0.0.1:8090", "VIEW": VIEW}
+
+
+def read(**environment: str) -> Settings:
+    """The settings of an environment, on top of the usual one."""
+    return read_settings({}, {**GIVEN, **environment})
+
+
+class SettingsTests(SynchronousTestCase):
+    """Settings from options and from the environment."""
+
+    def assert_refused(self, name: str, /, **environment: str) -> None:
+        """The settings are refused in one line that names the one that is wrong."""
+        with self.assertRaises(SettingsError) as caught:
+            read(**environment)
+        self.assertIn(name, str(caught.exception))
+        self.assertEqual(1, len(str(caught.exception).splitlines()))
+
+    def test_environment(self) -> None:
+        """What is needed can stand in the environment; all else has a default."""
+        settings = read(SHARD_COUNT="1", KVSD_SECRET="secret")
+        self.assertEqual(("10.0.0.1:8090", tuple(VIEW.split(","))), (settings.address, settings.view))
+        self.assertEqual(founding_configuration(VIEW.split(","), 1), settings.founding)
+        self.assertEqual((None, "tcp:8090", b"secret"), (settings.data_dir, settings.listen, settings.secret))
+        self.assertEqual((True, DEFAULT_MAX_KEY_LENGTH), (settings.fsync, settings.max_key_length))
+        self.assertEqual(DEFAULT_MAX_BODY_BYTES, settings.max_body_bytes)
+
+    def test_options_win(self) -> None:
+        """An option wins over the environment, an option that is not given doesn't."""
+        options = {"socket-address": "10.0.0.2:8091", "listen": "tcp:1", "data-dir": None, "max-key-length": "9"}
+        settings = read_settings(options, {**GIVEN, "KVSD_LISTEN": "tcp:2", "KVSD_DATA_DIR": "/data"})
+        self.assertEqual(("10.0.0.2:8091", "tcp:1", 9), (settings.address, settings.listen, settings.max_key_length))
+        self.assertEqual("/data", str(settings.data_dir))
+
+    def test_node_that_founds_nothing(self) -> None:
+        """Without a number of shards a node looks for a cluster, unless it is alone."""
+        self.assertIsNone(read().founding)
+        self.assertIsNone(read(SHARD_COUNT="").founding)
+        self.assertEqual(founding_configuration(["10.0.0.1:8090"], 1), read(VIEW="10.0.0.1:8090").founding)
+
+    def test_addresses(self) -> None:
+        """An address is IP:PORT, of either version of IP."""
+        self.assertEqual("[::1]:8090", read(SOCKET_ADDRESS="[::1]:8090", VIEW="[::1]:8090").address)
+        for wrong in ("", "10.0.0.1", "10.0.0.1:", "host:80", "10.0.0:80", "::1:80", "10.0.0.1:0", "10.0.0.1:65536"):
+            self.assert_refused("SOCKET_ADDRESS", SOCKET_ADDRESS=wrong)
+
+    def test_views(self) -> None:
+        """A view names every node once, this one among them; spaces do no harm."""
+        self.assertEqual(tuple(VIEW.split(",")), read(VIEW=VIEW.replace(",", " , ")).view)
+        for wrong in ("", ",", f"{VIEW},", f"{VIEW},10.0.0.1:8090", "10.0.0.2:8091", f"{VIEW},x"):
+            self.assert_refused("VIEW", VIEW=wrong)
+
+    def test_shard_counts(self) -> None:
+        """A number of shards is whole, from 1, and leaves two nodes a shard."""
+        for wrong in ("0", "-1", "1.5", "two", " ", "²", "٣"):
+            self.assert_refused("SHARD_COUNT", SHARD_COUNT=wrong)
+        self.assert_refused(NOT_ENOUGH_NODES, SHARD_COUNT="2")
+
+    def test_numbers(self) -> None:
+        """Limits are whole numbers from 1."""
+        for wrong in ("0", "-1", "", "many"):
+            with self.assertRaises(SettingsError) as caught:
+                read_settings({"max-body-bytes": wrong}, GIVEN)
+            self.assertIn("max-body-bytes", str(caught.exception))
+
+    def test_secrets(self) -> None:
+        """A secret in a file is read without its last newline; a file that is not there is named."""
+        path = self.mktemp()
+        with open(path, "wb") as file:  # noqa: PTH123
+            file.write(b"from a file\n")
+        self.assertEqual(b"from a file", read(KVSD_SECRET_FILE=path, KVSD_SECRET="other").secret)
+        self.assert_refused("secret-file", KVSD_SECRET_FILE=path + ".missing")
+
+    @modest
+    @given(st.sampled_from(("SOCKET_ADDRESS", "VIEW", "SHARD_COUNT")), st.text("0123456789.:,[] -x", max_size=20))
+    def test_any_text(self, name: str, text: str) -> None:
+        """Whatever a setting says, it is understood or refused."""
+        try:
+            read(**{name: text})
+        except SettingsError as error:
+            self.assertEqual(1, len(str(error).splitlines()))
