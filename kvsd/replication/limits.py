@@ -19,6 +19,8 @@ class Limits:
 
     forward_seconds: float = 1.0
     """How long a forwarded request may stay unanswered, on top of the time that its client is ready to wait."""
+    moment_seconds: float = 0.1
+    """How long a request waits unasked for writes that are on their way from nodes that are alive."""
     pull_grace_seconds: float = 0.2
     """How long a replica lets a push arrive before it pulls what a peer reports."""
     pull_timeout_seconds: float = 2.0

@@ -38,14 +38,25 @@ class Waiting:
         return len(self._waiters)
 
     def add(self, asker: Asker, role: Role, request: KeyRequest, unmet: Unmet, now: Now) -> None:
-        """Keep a request until it can be carried out, and fetch what it lacks at once."""
-        if request.wait <= 0:
+        """
+        Keep a request until it can be carried out, and fetch what it lacks at once.
+
+        One whose client would rather not wait is kept for a moment all the same, where what it lacks can only be on
+        its way.
+        """
+        wait = request.wait or self._moment(unmet)
+        if wait <= 0:
             self._state.out.answer(asker, unmet)
         elif len(self._waiters) >= self._state.limits.waiters:
             self._state.out.answer(asker, Overloaded("Too many requests wait here; try again later"))
         else:
-            self._waiters[asker] = Waiter(asker, role, request, now.monotonic + request.wait)
-            self._fetch(role, unmet, now)
+            self._waiters[asker] = Waiter(asker, role, request, now.monotonic + wait)
+            if request.wait:
+                self._fetch(role, unmet, now)
+
+    def _moment(self, unmet: Unmet) -> float:
+        on_its_way = unmet.missing and all(self._state.usable(lack.node) for lack in unmet.missing)
+        return self._state.limits.moment_seconds if on_its_way else 0.0
 
     def _fetch(self, role: Role, unmet: Unmet, now: Now) -> None:
         holders = [address for lack in unmet.missing for address in [*lack.held_by, lack.node]]

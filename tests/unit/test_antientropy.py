@@ -169,7 +169,9 @@ class AntiEntropyTests(SynchronousTestCase):
         """A token that names a write beyond all that exist keeps no replica busy."""
         writer = self.role(self.node).writer
         bogus = EMPTY.with_write(1, 0, "s0", {writer: 5})
-        self.assertIsInstance(self.cluster.get(self.peer, "key", bogus), Unmet)
+        ticket = self.cluster.submit(self.peer, Get("key", bogus))
+        self.cluster.run(0.2)
+        self.assertIsInstance(self.cluster.sites[self.peer].outcomes[ticket], Unmet)
         self.cluster.sent.clear()
         self.cluster.run(3.0)
         self.assertEqual(0, self.sent(Pull))

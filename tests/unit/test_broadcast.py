@@ -15,7 +15,7 @@ from kvsd.replication.messages import (
     Sender,
     TellConfiguration,
 )
-from kvsd.replication.requests import Found, Unavailable
+from kvsd.replication.requests import Found, Get, Unavailable
 from kvsd.replication.role import Role
 from kvsd.replication.token import EMPTY
 from tests.builders import make_op
@@ -54,6 +54,24 @@ class BroadcastTests(SynchronousTestCase):
         self.cluster.run(1.0)
         self.assertIsInstance(self.cluster.get(self.third, "effect"), Found)
         self.assertEqual(0, self.role(self.third).holdback.count)
+
+    def test_what_is_on_its_way_is_waited_for_a_moment(self) -> None:
+        """A request that depends on writes of two nodes, of which each place has one, need not be tried again."""
+        held: list[Message] = []
+
+        def cut(sender: str, receiver: str, message: Message) -> bool:
+            if isinstance(message, Push):
+                held.append(message)
+            return isinstance(message, Push)
+
+        self.cluster.cut = cut
+        tokens = [self.cluster.put(address, address, "1") for address in (self.first, self.second)]
+        both = tokens[0].merged(1, 0, tokens[1].dependencies)
+        ticket = self.cluster.submit(self.third, Get(self.first, both))
+        self.assertNotIn(ticket, self.cluster.sites[self.third].outcomes)
+        self.hear(held[0])
+        self.hear(held[2], self.cluster.sender(self.cluster.sites[self.second]))
+        self.assertIsInstance(self.cluster.sites[self.third].outcomes[ticket], Found)
 
     def test_unrelated_writes_do_not_wait_for_each_other(self) -> None:
         """Only true causes are waited for."""
