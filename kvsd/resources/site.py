@@ -75,6 +75,7 @@ class Channel(HTTPChannel):
 class BoundedSite(Site):
     """A site that bounds what its clients send; with access_log, each answered request is an event of its own."""
 
+    noisy = False
     protocol = Channel  # type: ignore[assignment]  # what it is by default stands between for HTTP/2, and costs time
 
     def __init__(

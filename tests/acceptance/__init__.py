@@ -1,0 +1,1 @@
+"""Tests of the whole from outside: processes and HTTP, nothing else."""

@@ -1,0 +1,111 @@
+"""Nodes that die, return and join, as clients and operators see it."""
+
+import subprocess
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvsd.launch import start, twistd
+from kvsd.localcluster import LocalCluster
+from tests.acceptance.clusters import cluster_for, free_addresses, key_counts, members
+from tests.acceptance.door import ask, get, patiently, put, until, until_found
+
+LEFT_WITHIN = 10
+SEEN_WITHIN = 5
+SERVING_WITHIN = 5
+
+
+def view(address: str) -> list[str]:
+    """The nodes that a node believes to be up."""
+    found: list[str] = ask(address, "GET", "/view").body["view"]
+    return found
+
+
+class OutageTests(SynchronousTestCase):
+    """Four nodes in two shards."""
+
+    def setUp(self) -> None:
+        self.cluster = cluster_for(self, 4, 2)
+        self.addresses = self.cluster.addresses
+        self.shards = members(self.addresses[0])
+        self.keys: dict[str, list[str]] = {"s0": [], "s1": []}
+        self.token = None
+        for number in range(40):
+            answer = patiently(put, self.addresses[number % 4], f"key{number}", number, self.token)
+            self.assertEqual(answer.status, 201)
+            self.keys[answer.body["shard-id"]].append(f"key{number}")
+            self.token = answer.token
+
+    def kill(self, *victims: str) -> list[str]:
+        """Kill nodes and wait until no view has them; gives the others."""
+        others = sorted(set(self.addresses) - set(victims))
+        for victim in victims:
+            self.cluster.kill(victim)
+        until("dead nodes out of all views", lambda: all(view(other) == others for other in others), LEFT_WITHIN)
+        return others
+
+    def test_return(self) -> None:
+        """A dead node is out of all views in 10 s, in them 5 s after its return, and has its data 5 s later."""
+        victim = self.shards["s0"][1]
+        others = self.kill(victim)
+        for number, key in enumerate(self.keys["s0"]):
+            answer = patiently(put, others[number % 3], key, "meanwhile", self.token)
+            self.assertEqual(answer.status, 200)
+            self.token = answer.token
+        self.cluster.restart(victim)
+        everybody = sorted(self.addresses)
+        until(
+            "all four in all views", lambda: all(view(address) == everybody for address in everybody), SEEN_WITHIN + 2
+        )
+        for key in self.keys["s0"]:
+            until_found(victim, key, self.token, SERVING_WITHIN)
+            self.assertEqual(get(victim, key, self.token).body["value"], "meanwhile")
+        counts = {shard: len(keys) for shard, keys in self.keys.items()}
+
+        def has_its_data() -> bool:
+            values = {get(victim, key).body["value"] for key in self.keys["s0"]}
+            return values == {"meanwhile"} and key_counts(victim) == counts
+
+        until("its own copy of all keys, token or not", has_its_data, SERVING_WITHIN)
+
+    def test_shard_gone(self) -> None:
+        """Where no member of a shard is left, its keys are unavailable and those of the other shard are served."""
+        others = self.kill(*self.shards["s1"])
+        for address in others:
+            for answer in (get(address, self.keys["s1"][0]), put(address, self.keys["s1"][0], 1)):
+                expected = {"error": "Shard is unavailable; try again later", "shard-id": "s1"}
+                self.assertEqual(answer.said, (503, expected))
+            for key in self.keys["s0"]:
+                self.assertEqual(patiently(put, address, key, "on", self.token).status, 200)
+        for address in self.shards["s1"]:
+            self.cluster.restart(address)
+        self.cluster.ready()
+        for key in self.keys["s1"]:
+            until_found(others[0], key, self.token, SERVING_WITHIN)
+
+
+class NewcomerTests(SynchronousTestCase):
+    """A node that is started later, with a view and no number of shards."""
+
+    def newcomer(self, cluster: LocalCluster) -> str:
+        """Start such a node."""
+        address = free_addresses(1)[0]
+        settings = (f"--socket-address={address}", f"--view={','.join([*cluster.addresses, address])}")
+        data = f"--data-dir={cluster.data / 'newcomer'}"
+        command = [*twistd(), "-n", "--pidfile=", "kvsd", *settings, data]
+        process: subprocess.Popen[bytes] = start(command, cluster.data, cluster.data / "newcomer.log")
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return address
+
+    def test_spare(self) -> None:
+        """It learns the shards from the others, and serves no keys, as it is a member of none."""
+        cluster = cluster_for(self, 2, 1)
+        token = put(cluster.addresses[0], "key", 1).token
+        address = self.newcomer(cluster)
+        until("it listens", lambda: ask(address, "GET", "/healthz").status == 200, SEEN_WITHIN + 3)
+        until("it knows the shards", lambda: members(address) == members(cluster.addresses[0]), SEEN_WITHIN)
+        self.assertEqual(ask(address, "GET", "/shard/node-shard-id").said, (200, {"node-shard-id": None}))
+        for answer in (get(address, "key", token), put(address, "key", 1)):
+            self.assertEqual(answer.status, 503)
+            self.assertEqual(answer.body["error"], "Node is not assigned to a shard")
+        self.assertEqual(ask(address, "GET", "/readyz").status, 503)

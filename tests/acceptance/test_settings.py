@@ -1,0 +1,73 @@
+"""A node whose settings can't be right does not start, and says in one line which one is wrong."""
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvsd.launch import environment, twistd
+from tests.acceptance.clusters import free_addresses
+
+ENOUGH = "Not enough nodes to provide fault tolerance with requested shard count"
+
+
+class SettingsTests(SynchronousTestCase):
+    """``twistd kvsd`` with settings from the environment and from the command line."""
+
+    def setUp(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="kvsd-acceptance-"))
+        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+        self.addresses = free_addresses(4)
+        self.right = {"SOCKET_ADDRESS": self.addresses[0], "VIEW": ",".join(self.addresses), "SHARD_COUNT": "2"}
+
+    def run_with(self, settings: dict[str, str | None], *options: str) -> tuple[int, list[str]]:
+        """Start a node with right settings but for these; gives exit status and the lines on standard error."""
+        chosen = {name: value for name, value in {**self.right, **settings}.items() if value is not None}
+        ended = subprocess.run(
+            [*twistd(), "-n", "--pidfile=", "kvsd", *options],
+            cwd=self.directory, env={**environment(self.directory), **chosen}, capture_output=True, text=True, timeout=20, check=False,
+        )  # fmt: skip
+        return ended.returncode, ended.stderr.splitlines()
+
+    def assert_refused(self, named: str, settings: dict[str, str | None], *options: str) -> None:
+        """The node ends with status 1 and one line that names a setting."""
+        status, lines = self.run_with(settings, *options)
+        self.assertEqual((status, len(lines)), (1, 1), f"{settings} {options}: {lines}")
+        self.assertIn(named, lines[0])
+
+    def test_address(self) -> None:
+        """The node's own address has to be there, and to be an IP address with a port."""
+        for wrong in (None, "", "nonsense", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:70000", "1.2.3:80", "1.2.3.4.5:80",
+                      f"http://{self.addresses[0]}", "127.0.0.1:80 90"):  # fmt: skip
+            self.assert_refused("SOCKET_ADDRESS", {"SOCKET_ADDRESS": wrong})
+
+    def test_view(self) -> None:
+        """The view has to be there, to hold addresses, and among them the node's own."""
+        for wrong in (None, "", "nonsense", f"{self.right['VIEW']},nonsense", f"{self.right['VIEW']},1.2.3.4:x"):
+            self.assert_refused("VIEW", {"VIEW": wrong})
+        self.assert_refused("VIEW", {"VIEW": ",".join(self.addresses[1:])})
+
+    def test_shard_count(self) -> None:
+        """The number of shards has to be a whole number from 1 on."""
+        for wrong in ("nonsense", "0", "-1", "1.5", "2 2"):
+            self.assert_refused("SHARD_COUNT", {"SHARD_COUNT": wrong})
+
+    def test_too_many_shards(self) -> None:
+        """There have to be two nodes for each shard."""
+        for count in ("3", "4", "1000"):
+            self.assert_refused(ENOUGH, {"SHARD_COUNT": count})
+        self.assert_refused(ENOUGH, {"SHARD_COUNT": "2", "VIEW": self.addresses[0]})
+
+    def test_options_win(self) -> None:
+        """An option on the command line wins over the environment."""
+        self.assert_refused(ENOUGH, {}, "--shard-count=3")
+        self.assert_refused("VIEW", {}, "--socket-address=127.0.0.1:9")
+        self.assert_refused("VIEW", {}, f"--view={self.addresses[1]}")
+
+    def test_nothing_left(self) -> None:
+        """A start that is refused leaves no file behind."""
+        before = {each.name for each in self.directory.iterdir()}
+        self.assert_refused("SHARD_COUNT", {"SHARD_COUNT": "nonsense"})
+        self.assertEqual({each.name for each in self.directory.iterdir()} - {"secret"}, before)
