@@ -17,8 +17,6 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from kvsd.datadir import read_boot_id
-from kvsd.memory_storage import MemoryStorage
 from kvsd.metrics import Metrics
 from kvsd.node import Node
 from kvsd.ports import Change, Storage, StorageError, Table
@@ -27,7 +25,9 @@ from kvsd.replication.saved import Saved
 from kvsd.replication.state import Identity
 from kvsd.resources.root import RequestLimits, make_site
 from kvsd.settings import Settings
-from kvsd.storage import RocksStorage
+from kvsd.storage.datadir import read_boot_id
+from kvsd.storage.memory_storage import MemoryStorage
+from kvsd.storage.rocks_storage import RocksStorage
 from kvsd.transport import TreqTransport
 from kvsd.wire import WireError, owner_entry, saved
 

@@ -6,9 +6,9 @@ from twisted.internet import reactor
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.trial.unittest import TestCase
 
-from kvsd.datadir import read_boot_id
 from kvsd.ports import StorageError, Table
-from kvsd.storage import RocksStorage
+from kvsd.storage.datadir import read_boot_id
+from kvsd.storage.rocks_storage import RocksStorage
 
 THIS_BOOT = read_boot_id()
 

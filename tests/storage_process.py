@@ -10,9 +10,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
 
-from kvsd.datadir import read_boot_id
 from kvsd.ports import Table
-from kvsd.storage import RocksStorage
+from kvsd.storage.datadir import read_boot_id
+from kvsd.storage.rocks_storage import RocksStorage
 from tests.storage_contract import put
 
 ROOT = Path(__file__).parents[1]

@@ -3,7 +3,7 @@ Clusters for the acceptance tests: free ports, a directory of their own, and an 
 
 A cluster of six nodes takes seconds to start, so tests that leave nodes and view as they are share one.  It is started
 for the first of them and ended when the test run ends; if the run is killed, its nodes die with it (see
-:mod:`kvsd.launch`).
+:mod:`kvsd.local.launch`).
 """
 
 import atexit
@@ -16,8 +16,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.launch import port_is_free
-from kvsd.localcluster import ClusterError, LocalCluster
+from kvsd.local.cluster import ClusterError, LocalCluster
+from kvsd.local.launch import port_is_free
 from tests.acceptance.door import ask, patiently, until
 
 # Below the range from which the system takes ports for outgoing connections: one of those could hold the port of a

@@ -5,7 +5,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.localcluster import LocalCluster
+from kvsd.local.cluster import LocalCluster
 from tests.acceptance.clusters import cluster_for
 from tests.acceptance.door import Door, get, path, put, request
 

@@ -4,8 +4,8 @@ import subprocess
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.launch import start, twistd
-from kvsd.localcluster import LocalCluster
+from kvsd.local.cluster import LocalCluster
+from kvsd.local.launch import start, twistd
 from tests.acceptance.clusters import cluster_for, free_addresses, key_counts, members
 from tests.acceptance.door import ask, get, patiently, put, until, until_found
 

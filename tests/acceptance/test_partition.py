@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from kvsd.localcluster import LocalCluster
+from kvsd.local.cluster import LocalCluster
 from tests.acceptance.clusters import key_counts, members
 from tests.acceptance.door import Answer, ask, get, patiently, put, until
 from tests.acceptance.namespaces import Network, why_not

@@ -12,7 +12,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 import kvsd
-from kvsd.launch import port_is_free
+from kvsd.local.launch import port_is_free
 from tests.acceptance.clusters import first_free_port
 from tests.acceptance.door import ask, until
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.launch import environment, twistd
+from kvsd.local.launch import environment, twistd
 from tests.acceptance.clusters import free_addresses
 
 ENOUGH = "Not enough nodes to provide fault tolerance with requested shard count"

@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest
 
 from kvsd.ports import DiskFull, StorageError
-from kvsd.storage import RocksStorage
+from kvsd.storage.rocks_storage import RocksStorage
 from tests.rocks_case import RocksStorageCase
 from tests.storage_contract import put, remove
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, gatherResults
 from twisted.internet.interfaces import IReactorFromThreads
 
 from kvsd.ports import DiskFull, Storage, Table
-from kvsd.storage import RocksStorage
+from kvsd.storage.rocks_storage import RocksStorage
 from tests import storage_contract
 from tests.rocks_case import THIS_BOOT, RocksStorageCase
 from tests.storage_contract import put, remove

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.datadir import DataDirectory, read_boot_id
 from kvsd.ports import StorageError
+from kvsd.storage.datadir import DataDirectory, read_boot_id
 
 
 def create_files(database: Path, identity: str) -> None:

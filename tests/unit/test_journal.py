@@ -8,11 +8,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.journal import RETRY_SECONDS, Journal
-from kvsd.memory_storage import MemoryStorage
 from kvsd.ports import Change, DiskFull, StorageError, Table
 from kvsd.replication.effects import Reply, Send
 from kvsd.replication.messages import Bind
 from kvsd.replication.requests import StorageFull
+from kvsd.storage.memory_storage import MemoryStorage
 
 
 def change(name: bytes) -> Change:

@@ -10,7 +10,6 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.logs import to_stream
-from kvsd.memory_storage import MemoryStorage
 from kvsd.node import Node
 from kvsd.ports import PeerUnreachable, Transport
 from kvsd.replication.configuration import founding_configuration
@@ -19,6 +18,7 @@ from kvsd.replication.requests import Get, Put, Written
 from kvsd.replication.saved import Saved
 from kvsd.replication.state import Identity
 from kvsd.replication.token import EMPTY
+from kvsd.storage.memory_storage import MemoryStorage
 
 
 class NoPeers(Transport):

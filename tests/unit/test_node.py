@@ -6,7 +6,6 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.memory_storage import MemoryStorage
 from kvsd.node import Node
 from kvsd.ports import Transport
 from kvsd.replication.configuration import founding_configuration
@@ -16,6 +15,7 @@ from kvsd.replication.requests import CountKeys, Found, Get, Outcome, Overloaded
 from kvsd.replication.saved import Saved
 from kvsd.replication.state import Identity
 from kvsd.replication.token import EMPTY
+from kvsd.storage.memory_storage import MemoryStorage
 from kvsd.wire import WireError
 
 ANNA, BERT = "10.0.0.1:8090", "10.0.0.2:8090"

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.memory_storage import MemoryStorage
 from kvsd.ports import Storage, Table
+from kvsd.storage.memory_storage import MemoryStorage
 from tests import storage_contract
 from tests.storage_contract import put
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from kvsd.launch import port_is_free, start, twistd
+from kvsd.local.launch import port_is_free, start, twistd
 
 LOG_LINES = 8
 

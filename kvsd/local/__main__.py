@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from kvsd.localcluster import ClusterError, LocalCluster, addresses_from, end_on_signals, get_json
+from kvsd.local.cluster import ClusterError, LocalCluster, addresses_from, end_on_signals, get_json
 
 WATCH_SECONDS = 0.5
 TRY_THESE = """\

@@ -65,7 +65,7 @@ def port_is_free(address: str) -> bool:
 def environment(data: Path) -> dict[str, str]:
     """This process's environment without settings of a node, and with the secret and the way to the code."""
     inherited = {name: value for name, value in os.environ.items() if name not in SETTINGS}
-    code = [str(Path(__file__).parents[1]), *filter(None, [inherited.get("PYTHONPATH")])]
+    code = [str(Path(__file__).parents[2]), *filter(None, [inherited.get("PYTHONPATH")])]
     return {**inherited, "KVSD_SECRET": secret_in(data), "PYTHONPATH": os.pathsep.join(code)}
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from kvsd.chain import Line, NoAnswerError, RefusedError, Reply
-from kvsd.workload import Advance, Written, difference
+from kvsd.demo.chain import Line, NoAnswerError, RefusedError, Reply
+from kvsd.demo.workload import Advance, Written, difference
 
 POLL_SECONDS = 0.2
 POLLS = 100  # 20 s of waiting in all

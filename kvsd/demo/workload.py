@@ -7,7 +7,7 @@ through another than the second, which must not show the first version.  Afterwa
 the token of the chain that wrote it, by another client and through another node.
 
 A key has one right value at each of these moments, so any other answer is a mistake: a lost write or a stale read.
-Whether the replicas agree in the end is for :mod:`kvsd.agreement`.
+Whether the replicas agree in the end is for :mod:`kvsd.demo.agreement`.
 """
 
 import sys
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import count
 from random import Random
 
-from kvsd.chain import Chain, Reply, Tally, together
+from kvsd.demo.chain import Chain, Reply, Tally, together
 
 OVERWRITE_EVERY = 10
 

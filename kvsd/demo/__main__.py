@@ -22,11 +22,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Column, Table
 from rich.text import Text
 
-from kvsd.agreement import Shard, agree_on_shards, compare_members
-from kvsd.chain import GaveUpError, UnexpectedError, together
-from kvsd.localcluster import ClusterError, LocalCluster, addresses_from, end_on_signals
-from kvsd.outage import Outage
-from kvsd.workload import Advance, Workload, characters
+from kvsd.demo.agreement import Shard, agree_on_shards, compare_members
+from kvsd.demo.chain import GaveUpError, UnexpectedError, together
+from kvsd.demo.outage import Outage
+from kvsd.demo.workload import Advance, Workload, characters
+from kvsd.local.cluster import ClusterError, LocalCluster, addresses_from, end_on_signals
 
 NODES, SHARDS = 6, 2
 MISTAKES_SHOWN = 10

@@ -22,9 +22,9 @@ from time import monotonic
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 
-from kvsd.datadir import DataDirectory
 from kvsd.ports import Change, DiskFull, Storage, StorageError, Table
-from kvsd.rocks import RocksTables, create_database
+from kvsd.storage.datadir import DataDirectory
+from kvsd.storage.tables import RocksTables, create_database
 
 RESERVE_BYTES = 64 << 20
 GROUP_BYTES = 4 << 20
@@ -48,7 +48,7 @@ class RocksStorage(Storage):
     """
     Tables in a data directory, created if there is none; open it after the process has gone to the background.
 
-    boot_id names the machine's boot (:func:`kvsd.datadir.read_boot_id`).  Without fsync a commit is done once the
+    boot_id names the machine's boot (:func:`kvsd.storage.datadir.read_boot_id`).  Without fsync a commit is done once the
     operating system has it: it outlives the process, but not the machine.  Commits that add anything are refused
     with DiskFull while fewer than reserve_bytes would stay free; 0 switches this off.  observe is called on the
     reactor thread after each successful write with the seconds it took and the number of changes in it.

@@ -8,7 +8,7 @@ on; however small the load, all three happen.
 import asyncio
 from collections.abc import Callable, Sequence
 
-from kvsd.localcluster import LocalCluster
+from kvsd.local.cluster import LocalCluster
 
 AWAY_SECONDS = 3.0
 

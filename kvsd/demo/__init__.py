@@ -1,0 +1,1 @@
+"""A demonstration that loads much, kills nodes and checks everything: ``python -m kvsd.demo``."""

@@ -1,0 +1,1 @@
+"""Where a node keeps its data: on disk, or in memory."""
