@@ -193,7 +193,7 @@ class LocalCluster:
             "data-dir": str(self.data / address.replace(":", "-")),
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
-        return [*twistd(), "-n", "--pidfile=", "kvsd", *options, *self._options]
+        return [*twistd(), "-n", "--pidfile=", "--logger=kvsd.logs.observer", "kvsd", *options, *self._options]
 
     def log(self, address: str) -> Path:
         """Where a node's output goes."""
