@@ -49,10 +49,19 @@ class Insight:
         return [reason for reason in reasons if reason]
 
     def _meeting(self) -> str:
-        """A node that has just started does not know yet who is up; later, that a shard is down is no fault of its own."""
-        met = all(shard in self._state.roles or self._state.others(shard) for shard in self.shard_ids())
-        young = self._now().monotonic - self._started < self._state.limits.down_seconds
-        return "this node has just started and is meeting its peers" if young and not met else ""
+        """
+        What a node that has just started still has to do: find out who is up, and fetch what it missed.
+
+        Only for its first seconds: later, that a shard can't be reached is no fault of its own.
+        """
+        state, now = self._state, self._now().monotonic
+        if now - self._started >= state.limits.down_seconds:
+            return ""
+        if not all(state.others(shard) or len(self.members(shard)) == 1 for shard in self.shard_ids()):
+            return "this node has just started and is meeting its peers"
+        if any(Reports(state).furthest(shard) != role.vector for shard, role in state.roles.items()):
+            return "this node has just started and fetches what it missed"
+        return ""
 
     def waiting(self) -> list[dict[str, object]]:
         """The requests that wait here, and for what."""

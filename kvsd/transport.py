@@ -47,6 +47,7 @@ class TreqTransport(Transport):
         self._pool.cachedConnectionTimeout = _KEPT_SECONDS
         # Whether a POST that got no answer is sent again is for the node to say.
         self._pool.retryAutomatically = False
+        self._pool._factory.noisy = False  # a line in the log for each connection helps nobody
         endpoints = _PeerEndpoints(IReactorTCP(reactor), timeout_seconds)
         self._agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
         self._under_way: set[Deferred[bytes]] = set()
