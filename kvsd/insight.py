@@ -44,7 +44,7 @@ class Insight:
         reasons = [self._replica.routing.unassigned() or self._meeting()]
         if self._state.storage_full:
             reasons.append("the disk is full: writes are refused")
-        if self._state.liveness.clock_ahead_ms() > self._state.limits.clock_ahead_ms:
+        if not self._state.stamps.are_trustworthy():
             reasons.append("this node's clock is too far ahead of its peers': writes are refused")
         return [reason for reason in reasons if reason]
 

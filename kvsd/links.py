@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from kvsd.link import Link
 from kvsd.ports import PeerUnreachable, Transport
+from kvsd.replication.liveness import Fate
 from kvsd.replication.messages import Message, Sender
 from kvsd.replication.state import State
 from kvsd.wire import EnvelopeCodec, WireError, encode_message
@@ -21,8 +22,8 @@ class Links:
     """
     The ways to all peers.
 
-    ``received`` gets what a peer said in answer to a POST; ``failed`` is called with a peer that could not be
-    reached; ``crash`` with an error that should not be.  ``clock`` reads seconds; ``observe`` is told of every POST
+    ``received`` gets what a peer said in answer to a POST; ``posted`` is told what became of each POST to a peer;
+    ``crash`` with an error that should not be.  ``clock`` reads seconds; ``observe`` is told of every POST
     how many messages it carried, how many seconds it took, and whether it was answered.
     """
 
@@ -32,7 +33,7 @@ class Links:
         transport: Transport,
         secret: bytes,
         received: Callable[[Sender, list[Message]], None],
-        failed: Callable[[str], None],
+        posted: Callable[[str, Fate], None],
         crash: Callable[[Failure], None],
         clock: Callable[[], float],
         observe: Callable[[int, float, bool], None],
@@ -43,7 +44,7 @@ class Links:
         self._transport = transport
         self._envelopes = EnvelopeCodec(secret)
         self._received = received
-        self._failed = failed
+        self._posted = posted
         self._crash = crash
         self._links: dict[str, Link] = {}
         self._encoded: tuple[Message | None, bytes] = (None, b"")
@@ -97,11 +98,13 @@ class Links:
         except WireError:
             self._lost(peer, Failure())
         else:
+            self._posted(peer, Fate.ANSWERED)
             self._received(sender, messages)
 
     def _lost(self, peer: str, failure: Failure) -> None:
         if failure.check(PeerUnreachable, WireError):
-            _log.debug("no answer from {peer}: {why}", peer=peer, why=failure.getErrorMessage())
-            self._failed(peer)
+            _log.debug("no answer: {why}", why=failure.getErrorMessage())
+            late = isinstance(failure.value, PeerUnreachable) and failure.value.late
+            self._posted(peer, Fate.LATE if late else Fate.FAILED)
         else:
             self._crash(failure)

@@ -20,6 +20,7 @@ from kvsd.journal import Journal
 from kvsd.links import Links
 from kvsd.ports import Change, Storage, Table, Transport
 from kvsd.replication.effects import Effect, Halt, Note, Now, Reply, Send, Write
+from kvsd.replication.liveness import Fate
 from kvsd.replication.messages import Message, Sender
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Outcome, Overloaded, Request
@@ -71,7 +72,7 @@ class Node:
             crash=self._fail,
         )
         self._links = Links(
-            replica.state, transport, secret, self._hear, self._lose, self._fail, reactor.seconds, observe_post
+            replica.state, transport, secret, self._hear, self._posted, self._fail, reactor.seconds, observe_post
         )
         self._askers = Askers(lambda ticket: self._act(lambda: replica.cancel(ticket)))
         self._flushing = False
@@ -88,8 +89,13 @@ class Node:
         self._ticking.start(self._replica.state.limits.tick_seconds).addErrback(self._fail)
 
     async def stop(self, patience_seconds: float) -> None:
-        """Answer what was asked, for so many seconds at the most; then make everything durable and let go of it all."""
+        """
+        Answer what was asked and make everything durable, for so many seconds each at the most; then let go of it all.
+
+        Requests that wait for their causes are refused at once.
+        """
         self._stopping = True
+        self._act(lambda: self._replica.stop(self.now()))
         for settled in (self._askers.drained, self._journal.idle):
             if not self._stopped:
                 await settled().addTimeout(patience_seconds, self._reactor).addErrback(lambda _: None)
@@ -152,8 +158,8 @@ class Node:
     def _hear(self, sender: Sender, messages: list[Message]) -> None:
         self._act(lambda: self._replica.receive(sender, messages, self.now()))
 
-    def _lose(self, peer: str) -> None:
-        self._act(lambda: self._replica.failed(peer, self.now()))
+    def _posted(self, peer: str, fate: Fate) -> None:
+        self._act(lambda: self._replica.posted(peer, fate, self.now()))
 
     def _look_for_room(self) -> None:
         full = self._journal.refused or not self._storage.has_room()

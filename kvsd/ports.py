@@ -67,7 +67,11 @@ class Storage(Protocol):
 
 
 class PeerUnreachable(Exception):
-    """A POST to a peer got no answer in time, or none that could be used; the text says which."""
+    """A POST to a peer got no answer, or none that could be used; the text says why, ``late`` that its time was up."""
+
+    def __init__(self, why: str, *, late: bool = False) -> None:
+        super().__init__(why)
+        self.late = late
 
 
 class Transport(Protocol):

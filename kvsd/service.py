@@ -31,9 +31,13 @@ from kvsd.storage.rocks_storage import RocksStorage
 from kvsd.transport import TreqTransport
 from kvsd.wire import WireError, owner_entry, saved
 
-STOP_PATIENCE_SECONDS = 10.0
+STOP_PATIENCE_SECONDS = 4.0
 
 _log = Logger()
+
+
+class StartError(Exception):
+    """A node can't be started; the text is one line that says why."""
 
 
 class NodeService(Service):
@@ -41,26 +45,41 @@ class NodeService(Service):
 
     name = "kvsd"
 
-    def __init__(self, settings: Settings, reactor: ReactorBase) -> None:
+    def __init__(self, settings: Settings, reactor: ReactorBase, *, daemon: bool = False) -> None:
         self._settings = settings
         self._reactor = reactor
+        self._daemon = daemon
         self._metrics = Metrics()
         self._node: Node | None = None
         self._port: IListeningPort | None = None
+        self._refused = ""
 
     def startService(self) -> None:
-        """Start the node; what can't be started ends the process with one line on standard error and status 1."""
+        """
+        Start the node; what can't be started ends the process with one line on standard error and status 1.
+
+        A daemon has no standard error any more: there StartError is raised, which twistd hands to its parent for that.
+        """
         super().startService()
         self._reactor.callWhenRunning(end_with_status_0_on_sigterm, self._reactor)
         try:
-            storage = self._open_storage()
-            self._node = self._start_node(storage)
-        except (StorageError, WireError) as error:
+            self._begin()
+        except (StartError, StorageError, WireError) as error:
+            if self._daemon:
+                raise StartError(str(error)) from None
             crash(str(error))
-            return
+
+    def _begin(self) -> None:
+        settings = self._settings
+        try:
+            endpoint = serverFromString(self._reactor, settings.listen)
+        except (ValueError, TypeError, LookupError, OSError) as error:
+            raise StartError(f"KVSD_LISTEN is malformed: {settings.listen!r}: {error}") from None
+        self._node = self._start_node(self._open_storage())
         site = make_site(self._node, self._metrics, self._request_limits(), self._reactor)
-        endpoint = serverFromString(self._reactor, self._settings.listen)
         endpoint.listen(site).addCallbacks(self._listening, self._not_listening)
+        if self._refused:
+            raise StartError(self._refused)
 
     def stopService(self) -> Deferred[None]:
         """Stop to listen, answer what was asked, make everything durable and let go of the disk."""
@@ -117,7 +136,7 @@ class NodeService(Service):
         _log.info("listening at {where} as {address}", where=self._settings.listen, address=self._settings.address)
 
     def _not_listening(self, failure: Failure) -> None:
-        crash(f"can't listen at {self._settings.listen}: {failure.getErrorMessage()}")
+        self._refused = f"can't listen at {self._settings.listen}: {failure.getErrorMessage()}"
 
 
 def claim(storage: Storage, address: str) -> tuple[Identity, Saved]:
@@ -147,8 +166,7 @@ def crash(reason: str) -> None:
     """Stop at once: nothing may leave a node that can't keep its promises.  Says why on standard error; status 1."""
     _log.critical("{reason}", reason=reason)
     sys.stdout.flush()
-    sys.stderr.write(f"kvsd: {reason}\n")
-    sys.stderr.flush()
+    os.write(2, f"kvsd: {reason}\n".encode())  # sys.stderr belongs to the log by now
     os._exit(1)
 
 

@@ -80,7 +80,8 @@ def _address(name: str, text: str | None) -> str:
             ipaddress.IPv4Address(host)
     except ValueError:
         colon = ""
-    if not colon or not (port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536):
+    written = port.isascii() and port.isdecimal() and len(port) <= 5 and str(int(port)) == port
+    if not colon or not written or not 0 < int(port) < 65536:
         raise SettingsError(f"{name} is malformed: {text!r} is not IP:PORT")
     return text
 

@@ -52,4 +52,5 @@ def makeService(options: Options) -> IService:
     assert isinstance(reactor, ReactorBase)
     # Timers go by a clock that never jumps: by default a reactor takes the clock on the wall for that.
     reactor.seconds = time.monotonic
-    return NodeService(options.settings, reactor)
+    daemon = options.parent is not None and not options.parent.get("nodaemon")
+    return NodeService(options.settings, reactor, daemon=daemon)

@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from kvsd.ports import PeerUnreachable, Transport
 
-TIMEOUT_SECONDS: Final = 1.0
+TIMEOUT_SECONDS: Final = 1.5
 ANSWER_BYTES: Final = 8 << 20
 
 _CONNECTIONS_PER_PEER = 2
@@ -107,7 +107,8 @@ class TreqTransport(Transport):
                 why = "given up"
             case _:
                 why = str(error) or type(error).__name__
-        return Failure(PeerUnreachable(f"{address}: {why}"))
+        late = isinstance(error, Overdue | TimeoutError)
+        return Failure(PeerUnreachable(f"{address}: {why}", late=late))
 
 
 def _overdue(result: bytes | Failure, _seconds: float) -> bytes | Failure:

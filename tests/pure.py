@@ -11,6 +11,7 @@ from random import Random
 from kvsd.replication.configuration import Configuration, founding_configuration
 from kvsd.replication.effects import Effect, Halt, Note, Now, Reply, Send, Write
 from kvsd.replication.limits import Limits
+from kvsd.replication.liveness import Fate
 from kvsd.replication.messages import Message, Sender
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Get, Outcome, Put, Request
@@ -137,9 +138,9 @@ class PureCluster:
     def submit(self, address: str, request: Request) -> int:
         """Put a request to a node; returns its ticket."""
         self._ticket += 1
-        site = self.sites[address]
-        self.perform(site, site.replica.submit(self._ticket, request, self.now(site)))
-        return self._ticket
+        ticket, site = self._ticket, self.sites[address]
+        self.perform(site, site.replica.submit(ticket, request, self.now(site)))
+        return ticket
 
     def ask(self, address: str, request: Request) -> Outcome:
         """Put a request to a node that answers it at once."""
@@ -237,7 +238,7 @@ class PureCluster:
         target = self.sites.get(effect.peer)
         if target is None or not target.up or target.halted or self.cut(site.address, effect.peer, effect.message):
             if target is None or not target.up or target.halted:
-                self.perform(site, site.replica.failed(effect.peer, self.now(site)))
+                self.perform(site, site.replica.posted(effect.peer, Fate.FAILED, self.now(site)))
             return
         sender = self.sender(site)
         body = self._codec.encode(sender, effect.peer, [encode_message(effect.message)])

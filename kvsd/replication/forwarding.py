@@ -26,6 +26,7 @@ from kvsd.replication.requests import (
     Unavailable,
     Unmet,
 )
+from kvsd.replication.stamps import CLOCK_AHEAD
 from kvsd.replication.state import State
 
 MAX_REDRAWN = 3
@@ -84,6 +85,8 @@ class Forwards:
         """Send a request to the first candidate; returns an outcome where there is none to wait for."""
         if len(self._under_way) >= self._state.limits.forwards:
             return Overloaded("Too many requests are being forwarded; try again later")
+        if isinstance(request, Put) and not self._state.stamps.are_trustworthy():
+            return Overloaded(CLOCK_AHEAD)
         self.total += 1
         return self._next(Forwarding(ticket, shard, self._identified(request, now), candidates), now)
 
@@ -144,14 +147,18 @@ class Forwards:
         """
         The stamp was too old: draw another one and try the same member again.
 
-        Only a write that nobody can have carried out yet: with another stamp it would be another version.
+        Only a write that nobody can have carried out yet: with another stamp it would be another version.  Where others
+        write the key so often that it is overtaken every time, let it have come first and have been overwritten.
         """
         request = forwarding.request
-        if forwarding.tried or forwarding.redrawn >= MAX_REDRAWN or not isinstance(request, Put):
+        if forwarding.tried or not isinstance(request, Put):
             return forwarding, Unavailable(forwarding.shard)
-        self._state.clock.witness(outdated.latest)
-        forwarding.redrawn += 1
-        forwarding.request = replace(request, stamp=self._state.stamps.draw(now))
+        if forwarding.redrawn < MAX_REDRAWN:
+            self._state.clock.witness(outdated.latest)
+            forwarding.redrawn += 1
+            forwarding.request = replace(request, stamp=self._state.stamps.draw(now))
+        else:
+            forwarding.tried = True
         forwarding.candidates.insert(0, forwarding.peer)
         outcome = self._next(forwarding, now)
         return (forwarding, outcome) if outcome else None

@@ -3,7 +3,8 @@ Founding: how an address comes to belong to one data directory for ever.
 
 Founding nodes compute the first configuration, but before one serves, a majority of the view must have *bound* its
 address to its instance, durably and once for all.  So a node that lost its disk can't pass for the one it was: the
-majority remembers another instance.
+majority remembers another instance.  It is a majority of the *other* nodes that counts, as a node's own vote is lost
+with its disk.
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ class Founding:
         self._state = state
         self._votes: dict[str, bytes] = {}
         """The instance to which each other node has bound this node's address."""
+        self._contested: set[str] = set()
 
     def begin(self, configuration: Configuration) -> None:
         """Take a place in a configuration, subject to the consent of a majority."""
@@ -58,8 +60,9 @@ class Founding:
         mine = state.bindings.get(state.identity.address)
         if state.configuration is None or mine is None or state.founded:
             return
-        majority = len(state.configuration.nodes) // 2 + 1
-        votes = [*self._votes.values(), mine.instance]
+        others = len(state.configuration.nodes) - 1
+        majority = others // 2 + 1 if others else 0
+        votes = list(self._votes.values())
         if votes.count(state.identity.instance) >= majority:
             state.bind(state.identity.address, state.identity.instance, founded=True)
             state.out.note("founded", epoch=state.epoch, shard=next(iter(state.roles), None))
@@ -77,6 +80,9 @@ class Founding:
                     self._give_up()
             elif address in nodes and (known is None or not known.founded):
                 state.bind(address, instance, founded=True)
+            elif known and known.instance != instance and address not in self._contested:
+                self._contested.add(address)
+                state.out.note("address-contested", address=address)
 
     def _give_up(self) -> None:
         state = self._state

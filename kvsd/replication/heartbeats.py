@@ -48,6 +48,7 @@ class Heartbeats:
         state = self._state
         return Heartbeat(
             wall_ms=now.wall_ms,
+            hlc=state.clock.latest,
             silent_ms=state.liveness.silences(now.monotonic),
             vectors={shard: dict(role.durable) for shard, role in state.roles.items()},
             founded={address: binding.instance for address, binding in state.bindings.items() if binding.founded},
@@ -62,6 +63,7 @@ class Heartbeats:
             return
         self._founding.learn(message.founded)
         peer.beat(now.monotonic, state.limits.heartbeat_seconds)
+        peer.hlc = message.hlc
         peer.ahead_ms = now.wall_ms - message.wall_ms
         state.liveness.hearsay(message.silent_ms, now.monotonic)
         self._report(peer, sender, message.vectors)

@@ -8,6 +8,8 @@ stamps are merely less near to real time.
 
 COUNTER_BITS = 16
 MAX_STAMP = 2**63 - 1
+MAX_WALL_MS = 2**46
+"""A clock past the year 4199 is wrong, and stamps have room for what is drawn after it."""
 
 
 class HybridClock:
@@ -18,7 +20,7 @@ class HybridClock:
 
     def tick(self, wall_ms: int) -> int:
         """A new stamp, at the wall clock's reading in milliseconds or just after the latest stamp."""
-        self.latest = max(wall_ms << COUNTER_BITS, self.latest + 1)
+        self.latest = max(min(wall_ms, MAX_WALL_MS) << COUNTER_BITS, self.latest + 1)
         return self.latest
 
     def witness(self, stamp: int) -> None:

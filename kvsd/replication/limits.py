@@ -17,8 +17,12 @@ class Limits:
     damping_seconds: float = 2.0
     """A suspected peer is trusted again once its link has been good for this long."""
 
-    forward_seconds: float = 1.0
-    """How long a forwarded request may stay unanswered, on top of the time that its client is ready to wait."""
+    forward_seconds: float = 4.0
+    """
+    How long a forwarded request may stay unanswered, on top of the time that its client is ready to wait.
+
+    A member that falls silent is suspected sooner than that, and then the next one is asked at once.
+    """
     moment_seconds: float = 0.1
     """How long a request waits unasked for writes that are on their way from nodes that are alive."""
     pull_grace_seconds: float = 0.2
@@ -38,6 +42,9 @@ class Limits:
     forwards: int = 10_000
     requests: int = 65_536
     """How many recent requests with an id are remembered."""
+
+    collected: int = 65_536
+    """Of how many dropped tombstones the stamps are remembered."""
 
     clock_ahead_ms: int = 60_000
     """A node whose clock is further ahead of its peers' coordinates no writes: it would win every conflict."""

@@ -9,11 +9,22 @@ configuration: a partition must not fork the cluster.
 """
 
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from statistics import median
 
 from kvsd.replication.causality import VersionVector
 from kvsd.replication.limits import Limits
 from kvsd.replication.placement import address_order
+
+LATE_TO_SUSPECT = 2
+
+
+class Fate(Enum):
+    """What became of messages that were sent to a peer."""
+
+    ANSWERED = "answered"
+    LATE = "late"
+    FAILED = "failed"
 
 
 class Peer:
@@ -28,9 +39,13 @@ class Peer:
         """When anybody last heard of it."""
         self.suspected = False
         self.good_since: float | None = None
+        self.late = 0
+        """How many POSTs in a row got no answer in time."""
         self.told: float | None = None
         """When it was last sent a heartbeat."""
         self.vectors: dict[str, VersionVector] = {}
+        self.hlc = 0
+        """The latest stamp that it has drawn or seen."""
         self.ahead_ms = 0
         """By how much this node's clock is ahead of the peer's."""
         self._beat: float | None = None
@@ -93,10 +108,18 @@ class Liveness:
                 evidence = now - milliseconds / 1000
                 peer.evidence = evidence if peer.evidence is None else max(peer.evidence, evidence)
 
-    def failed(self, address: str, now: float) -> bool:
-        """A message to the peer got no answer; says whether it is newly suspected for that."""
+    def posted(self, address: str, fate: Fate, now: float) -> bool:
+        """
+        Messages were sent to a peer; says whether it is newly suspected for what became of them.
+
+        A single POST that is merely late, while the peer is being heard, says that it is slow and not that it is gone.
+        """
         peer = self.peers.get(address)
         if peer is None or peer.heard is None or now < self._forgiving_until:
+            return False
+        peer.late = peer.late + 1 if fate is Fate.LATE else 0
+        slow = fate is Fate.LATE and peer.late < LATE_TO_SUSPECT and now - peer.heard < self._limits.suspect_seconds
+        if slow or fate is Fate.ANSWERED:
             return False
         newly = not peer.suspected
         peer.suspected = True

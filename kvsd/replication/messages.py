@@ -12,7 +12,7 @@ from kvsd.replication.causality import VersionVector
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.record import Op, Row
 from kvsd.replication.requests import Request, Verdict
-from kvsd.replication.token import Epoch
+from kvsd.replication.token import Epoch, Stamp
 
 Instance = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Milliseconds = Annotated[int, Meta(ge=0, lt=2**62)]
@@ -23,12 +23,14 @@ class Heartbeat(Struct, frozen=True, array_like=True, tag=True):
     """
     I am here, and this is what I have.
 
-    ``wall_ms`` is the sender's clock; ``silent_ms`` says for each node how long ago the sender heard of it;
+    ``wall_ms`` is the sender's clock and ``hlc`` its latest stamp; ``silent_ms`` says for each node how long ago the
+    sender heard of it;
     ``vectors`` what each of its replicas holds durably, by shard; ``founded`` the instances that are known to have
     been bound to their addresses by a majority.
     """
 
     wall_ms: Milliseconds
+    hlc: Stamp
     silent_ms: dict[str, Milliseconds]
     vectors: dict[str, VersionVector]
     founded: dict[str, Instance]

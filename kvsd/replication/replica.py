@@ -24,6 +24,7 @@ from kvsd.replication.forwarding import Forwards
 from kvsd.replication.founding import Founding
 from kvsd.replication.heartbeats import Heartbeats
 from kvsd.replication.limits import Limits
+from kvsd.replication.liveness import Fate
 from kvsd.replication.membership import Membership
 from kvsd.replication.messages import (
     AskConfiguration,
@@ -93,6 +94,11 @@ class Replica:
         """The client is gone; what it asked for may still happen."""
         self.waiting.cancel(ticket)
         self.forwards.cancel(ticket)
+        return self._effects()
+
+    def stop(self, now: Now) -> list[Effect]:
+        """The node is about to end: whoever waits is answered."""
+        self.waiting.expire(now)
         return self._effects()
 
     # A peer speaks
@@ -173,10 +179,10 @@ class Replica:
         self.stability.tick(now.monotonic)
         return self._effects()
 
-    def failed(self, peer: str, now: Now) -> list[Effect]:
-        """Messages to a peer got no answer."""
+    def posted(self, peer: str, fate: Fate, now: Now) -> list[Effect]:
+        """What became of messages to a peer; what it answered is received by itself."""
         self.state.now = now
-        if self.state.liveness.failed(peer, now.monotonic):
+        if self.state.liveness.posted(peer, fate, now.monotonic):
             self._suspect(peer, now)
         return self._effects()
 

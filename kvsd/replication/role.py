@@ -7,10 +7,13 @@ Its vector, rows and log change together and only by :meth:`Role.apply` (one op,
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from kvsd.replication.causality import VersionVector, Writer, dominates, join
+from kvsd.replication.collected import Collected
 from kvsd.replication.effects import DropOps, DropRow, Keep, LogOp, SetRow, SetVector
 from kvsd.replication.hlc import HybridClock
 from kvsd.replication.holdback import HoldBack
@@ -22,6 +25,18 @@ from kvsd.replication.store import RowKey, Store
 from kvsd.replication.wanted import Wanted
 
 
+class CarriedOut(NamedTuple):
+    """A request's write, without its value but with a digest of that."""
+
+    record: Record
+    digest: bytes
+
+
+def digest(value: bytes | None) -> bytes:
+    """What tells one value, or a deletion, from another."""
+    return b"" if value is None else blake2b(value, digest_size=16).digest()
+
+
 class Role:
     """The state of one replica; ``writer`` is the name under which it writes and is kept on disk."""
 
@@ -31,14 +46,13 @@ class Role:
         self.vector: VersionVector = {}
         self.durable: VersionVector = {}
         """The part of the vector that is on disk."""
-        self.collected = 0
-        """The latest stamp of a tombstone that was dropped: what is older than it may have been deleted."""
+        self.collected = Collected(limits.collected)
         self.store = Store()
         self.log = OpLog()
         self.holdback = HoldBack(limits.holdback_ops, limits.holdback_bytes)
         self._clock = clock
         self._max_requests = limits.requests
-        self._requests: OrderedDict[tuple[str, str], Record] = OrderedDict()
+        self._requests: OrderedDict[tuple[str, str], CarriedOut] = OrderedDict()
         self._unsynced: dict[RowKey, int] = {}
         self._vectors: deque[tuple[int, VersionVector]] = deque()
         self.reported = Wanted()
@@ -48,7 +62,7 @@ class Role:
 
     def restore(self, saved: SavedRole) -> None:
         """Take up what was kept."""
-        self.collected = saved.collected
+        self.collected.restore(saved.collected)
         self.vector, self.durable = dict(saved.vector), dict(saved.vector)
         self.store = Store(saved.rows)
         self.log = OpLog(saved.ops)
@@ -91,7 +105,7 @@ class Role:
     def collect(self, tombstone: Row) -> Keep:
         """Drop a tombstone that nobody can need any more."""
         record = tombstone.record
-        self.collected = max(self.collected, record.hlc)
+        self.collected.note((record.tenure, record.key), record.hlc)
         self.store.drop((record.tenure, record.key))
         return DropRow(self.writer, record.tenure, record.key)
 
@@ -101,7 +115,7 @@ class Role:
         """What is to be kept of the vector, in the write of the given position."""
         vector = dict(self.vector)
         self._vectors.append((position, vector))
-        return SetVector(self.writer, self.shard, vector, self._clock.latest, self.collected)
+        return SetVector(self.writer, self.shard, vector, self._clock.latest, self.collected.latest)
 
     def synced(self, position: int) -> None:
         """Everything up to the position is on disk."""
@@ -120,10 +134,10 @@ class Role:
 
     def _remember(self, record: Record) -> None:
         if record.request:
-            self._requests[record.key, record.request] = replace(record, value=None)
+            self._requests[record.key, record.request] = CarriedOut(replace(record, value=None), digest(record.value))
             if len(self._requests) > self._max_requests:
                 self._requests.popitem(last=False)
 
-    def carried_out(self, key: str, request: str) -> Record | None:
-        """The write that a request led to, without its value, if it was carried out and is remembered."""
+    def carried_out(self, key: str, request: str) -> CarriedOut | None:
+        """The write that a request led to, if it was carried out and is remembered."""
         return self._requests.get((key, request)) if request else None

@@ -26,11 +26,13 @@ from kvsd.replication.requests import (
     Verdict,
     Written,
 )
-from kvsd.replication.role import Role
+from kvsd.replication.role import Role, digest
 from kvsd.replication.stability import Stability
+from kvsd.replication.stamps import CLOCK_AHEAD
 from kvsd.replication.state import State
-from kvsd.replication.token import Token
+from kvsd.replication.token import MAX_NUMBER, Token
 
+OTHER_WRITE = "The Idempotency-Key was used for another write of this key"
 NOT_ISSUED = "The causal metadata names a write that this cluster has not issued"
 
 
@@ -61,14 +63,14 @@ class Serving:
         if token.epoch > state.epoch:
             return Unmet(shard, [], token.epoch, state.epoch)
         if not state.stamps.is_credible(token.hlc, now):
-            return Refused(NOT_ISSUED)
+            return Overloaded("The stamp of the causal metadata is far ahead of all clocks here; try again later")
         for group, vector in token.dependencies.items():
             if group not in state.configuration.shards:
                 return Refused(NOT_ISSUED)
             for writer, counter in vector.items():
                 if writer not in state.writers and self._all_writers_known():
                     return Refused(NOT_ISSUED)
-                if counter > state.limits.counter_slack and counter > self._heard_of(group, writer):
+                if counter > self._credible_counter(group, writer):
                     return Refused(NOT_ISSUED)
         return None
 
@@ -77,9 +79,13 @@ class Serving:
         assert configuration is not None
         return len(self._state.writers) == sum(len(members) for members in configuration.shards.values())
 
-    def _heard_of(self, shard: str, writer: bytes) -> int:
-        """The furthest counter of a writer that a genuine token might name."""
-        return self._reports.furthest(shard).get(writer, 0) + self._state.limits.counter_slack
+    def _credible_counter(self, shard: str, writer: bytes) -> int:
+        """The furthest counter that a genuine token may name of a writer, by the word of the writer's own node."""
+        member, role = self._state.writers.get(writer), self._state.roles.get(shard)
+        reported = self._reports.vector(member.node, shard) if member else None
+        if role and role.writer == writer:
+            reported = role.vector
+        return MAX_NUMBER if reported is None else reported.get(writer, 0) + self._state.limits.counter_slack
 
     def _unmet(self, role: Role, token: Token, now: float) -> Unmet | None:
         """What of a token's past is not here: writes of the shard itself, or writers that this node can't judge yet."""
@@ -140,14 +146,16 @@ class Serving:
         state = self._state
         tenure, shard = state.shard_of(request.key)
         if earlier := role.carried_out(request.key, request.request):
-            token = self._stability.pruned(self._having_seen(request.token, earlier))
-            return Written(shard, token, not earlier.created), state.out.position
+            if earlier.digest != digest(request.value):
+                return Refused(OTHER_WRITE), 0
+            token = self._stability.pruned(self._having_seen(request.token, earlier.record))
+            return Written(shard, token, not earlier.record.created), state.out.position
         if refusal := self._unwritable():
             return refusal, 0
         row = role.store.get(tenure, request.key)
-        latest = row.record.hlc if row else role.collected
+        latest = row.record.hlc if row else role.collected.stamp_of((tenure, request.key))
         if 0 < request.stamp <= latest:
-            return self._outdated(role, request, row)
+            return self._outdated(role, request, row, latest)
         if request.value is None and (row is None or row.record.is_tombstone):
             return self._get(role, Get(request.key, request.token))
         record = self._record(role, request, now)
@@ -155,7 +163,7 @@ class Serving:
         token = request.token.merged(state.epoch, record.hlc, {shard: {role.writer: record.origin.counter}})
         return Written(shard, self._stability.pruned(token), not record.created), state.out.position
 
-    def _outdated(self, role: Role, request: Put, row: Row | None) -> tuple[Verdict, int]:
+    def _outdated(self, role: Role, request: Put, row: Row | None, latest: int) -> tuple[Verdict, int]:
         """
         A write that would lose to what is here already becomes no op.
 
@@ -163,16 +171,14 @@ class Serving:
         was tried before it may have come first and been overwritten, as it is now.
         """
         if row is None or not request.tried:
-            return Outdated(role.shard, row.record.hlc if row else role.collected), 0
+            return Outdated(role.shard, latest), 0
         token = self._stability.pruned(self._having_seen(request.token, row.record))
         return Written(role.shard, token, existed=True), self._state.out.position
 
     def _unwritable(self) -> Outcome | None:
         if self._state.storage_full:
             return StorageFull()
-        if self._state.liveness.clock_ahead_ms() > self._state.limits.clock_ahead_ms:
-            return Overloaded("This node's clock is too far ahead of its peers'; try again later")
-        return None
+        return None if self._state.stamps.are_trustworthy() else Overloaded(CLOCK_AHEAD)
 
     def _record(self, role: Role, request: Put, now: Now) -> Record:
         """The new version: under the next dot, stamped beyond all that its author has seen."""

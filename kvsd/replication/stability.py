@@ -7,6 +7,8 @@ only from members that are on the same configuration; while one is missing, noth
 Shoker: "Pure Operation-Based Replicated Data Types", arXiv 1710.04469.)
 """
 
+from itertools import islice
+
 from kvsd.replication.causality import Dependencies, VersionVector, meet
 from kvsd.replication.effects import DropOps
 from kvsd.replication.record import Row
@@ -86,7 +88,8 @@ class Stability:
         The tombstones that can be dropped: everybody has them, and nothing older can still come.
 
         The second half: this replica has all that each member had written by the time of the report that shows the
-        tombstone there; what a member writes later has a larger stamp.
+        tombstone there; what a member writes later has a larger stamp.  And what the deletion depends on is stable in
+        its own shard: a reader that finds nothing any more gets no dependencies with that.
         """
         shard, state = role.shard, self._state
         for address in state.members(shard):
@@ -95,8 +98,12 @@ class Stability:
             if report is None or writer is None or role.vector.get(writer, 0) < report.get(writer, 0):
                 return []
         stable = self.vector(shard)
-        due = [row for row in role.store.tombstones.values() if row.counter <= stable.get(row.writer, 0)]
-        return due[:at_most]
+        due = (
+            row
+            for row in role.store.tombstones.values()
+            if row.counter <= stable.get(row.writer, 0) and not self.unstable(row.record.dependencies)
+        )
+        return list(islice(due, at_most))
 
     def unstable_count(self, role: Role) -> int:
         """How many writes of the role's shard some member is not known to have."""

@@ -2,10 +2,10 @@
 Requests that wait, because their clients prefer that, for what they depend on.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kvsd.replication.antientropy import AntiEntropy
-from kvsd.replication.causality import missing
+from kvsd.replication.causality import VersionVector, missing
 from kvsd.replication.effects import Now
 from kvsd.replication.outbox import Asker
 from kvsd.replication.requests import KeyRequest, Overloaded, Unmet
@@ -45,22 +45,18 @@ class Waiting:
         its way.
         """
         wait = request.wait or self._moment(unmet)
-        if wait <= 0:
+        if wait <= 0 or (len(self._waiters) >= self._state.limits.waiters and not request.wait):
             self._state.out.answer(asker, unmet)
         elif len(self._waiters) >= self._state.limits.waiters:
             self._state.out.answer(asker, Overloaded("Too many requests wait here; try again later"))
         else:
-            self._waiters[asker] = Waiter(asker, role, request, now.monotonic + wait)
+            waiter = self._waiters[asker] = Waiter(asker, role, request, now.monotonic + wait)
             if request.wait:
-                self._fetch(role, unmet, now)
+                self._antientropy.pull(role, self._holders(waiter), now.monotonic)
 
     def _moment(self, unmet: Unmet) -> float:
         on_its_way = unmet.missing and all(self._state.usable(lack.node) for lack in unmet.missing)
         return self._state.limits.moment_seconds if on_its_way else 0.0
-
-    def _fetch(self, role: Role, unmet: Unmet, now: Now) -> None:
-        holders = [address for lack in unmet.missing for address in [*lack.held_by, lack.node]]
-        self._antientropy.pull(role, holders or self._state.others(role.shard), now.monotonic)
 
     def explained(self, now: Now) -> list[dict[str, object]]:
         """Each request that waits: its key, for how many more seconds at the most, and the writes that it lacks."""
@@ -68,15 +64,10 @@ class Waiting:
             {
                 "key": waiter.request.key,
                 "seconds-left": round(waiter.deadline - now.monotonic, 3),
-                "lacks": self._lacks(waiter),
+                "lacks": {writer.hex(): counter for writer, counter in _lacks(waiter).items()},
             }
             for waiter in self._waiters.values()
         ]
-
-    @staticmethod
-    def _lacks(waiter: Waiter) -> dict[str, int]:
-        needed = waiter.request.token.dependencies.get(waiter.role.shard, {})
-        return {writer.hex(): counter for writer, counter in missing(waiter.role.vector, needed).items()}
 
     def cancel(self, asker: Asker) -> None:
         """Nobody waits for the answer any more."""
@@ -85,17 +76,36 @@ class Waiting:
     def wake(self, now: Now) -> None:
         """Something was applied: answer who now can be."""
         for waiter in list(self._waiters.values()):
-            outcome, after = self._serving.attempt(waiter.role, waiter.request, now)
-            if not isinstance(outcome, Unmet):
-                del self._waiters[waiter.asker]
-                self._state.out.answer(waiter.asker, outcome, after)
+            if not _lacks(waiter):
+                self._try(waiter, now)
 
     def tick(self, now: Now) -> None:
         """Answer those whose time is up, and fetch for those who still wait."""
+        fetching: set[str] = set()
         for waiter in list(self._waiters.values()):
-            outcome, after = self._serving.attempt(waiter.role, waiter.request, now)
-            if isinstance(outcome, Unmet) and now.monotonic < waiter.deadline:
-                self._fetch(waiter.role, outcome, now)
-                continue
+            if now.monotonic >= waiter.deadline or not _lacks(waiter):
+                self._try(waiter, now)
+            elif waiter.role.shard not in fetching:
+                fetching.add(waiter.role.shard)
+                self._antientropy.pull(waiter.role, self._holders(waiter), now.monotonic)
+
+    def expire(self, now: Now) -> None:
+        """Let nobody wait any longer."""
+        for waiter in list(self._waiters.values()):
+            self._try(replace(waiter, deadline=now.monotonic), now)
+
+    def _try(self, waiter: Waiter, now: Now) -> None:
+        outcome, after = self._serving.attempt(waiter.role, waiter.request, now)
+        if not isinstance(outcome, Unmet) or now.monotonic >= waiter.deadline:
             del self._waiters[waiter.asker]
             self._state.out.answer(waiter.asker, outcome, after)
+
+    def _holders(self, waiter: Waiter) -> list[str]:
+        """The nodes that wrote what a request lacks, then all others."""
+        writers = [self._state.writers[writer].node for writer in _lacks(waiter) if writer in self._state.writers]
+        return [*writers, *self._state.others(waiter.role.shard)]
+
+
+def _lacks(waiter: Waiter) -> VersionVector:
+    """What a request depends on and its replica has not."""
+    return missing(waiter.role.vector, waiter.request.token.dependencies.get(waiter.role.shard, {}))

@@ -73,6 +73,18 @@ class FoundingTests(SynchronousTestCase):
         self.assertIn("another data directory", outcome.reason)
         self.assertIn("address-taken", [note.event for note in cluster.sites[ADDRESSES[0]].notes])
 
+    def test_node_that_lost_its_disk_can_not_found_itself_anew(self) -> None:
+        """Nor can it find a majority among nodes that came later: its own vote was lost with its disk."""
+        cluster = PureCluster(3, 1)
+        first, second, third = cluster.configuration.nodes
+        cluster.crash(third)
+        cluster.run(2.0)
+        cluster.crash(second)
+        cluster.restart(third)
+        cluster.boot(first, b"another instance")
+        cluster.run(5.0)
+        self.assertNotEqual("", cluster.sites[first].replica.routing.unassigned())
+
     def test_nothing_of_a_wiped_node_reaches_the_others(self) -> None:
         """What a wiped node reports is not taken for the reports of the one that it was."""
         cluster = PureCluster().founded()

@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.replication.limits import Limits
-from kvsd.replication.liveness import Liveness
+from kvsd.replication.liveness import Fate, Liveness
 
 ME, ANNA, BERT = "10.0.0.1:8090", "10.0.0.2:8090", "10.0.0.10:8090"
 BEAT = 0.3
@@ -50,7 +50,7 @@ class SuspicionTests(LivenessCase):
         """Of a peer that was never heard nothing is known, so nothing is sent to it but heartbeats."""
         self.run_for(5.0)
         self.assertEqual(("unknown", False, []), (self.state(ANNA), self.liveness.usable(ANNA), self.suspected))
-        self.assertFalse(self.liveness.failed(ANNA, self.now))
+        self.assertFalse(self.liveness.posted(ANNA, Fate.FAILED, self.now))
         self.assertEqual([ME], self.liveness.view(self.now))
 
     def test_first_word_is_enough(self) -> None:
@@ -83,9 +83,18 @@ class SuspicionTests(LivenessCase):
     def test_failed_message(self) -> None:
         """A message that got no answer makes its peer suspect at once, and only the first one is news."""
         self.run_for(1.0, ANNA)
-        self.assertEqual([True, False], [self.liveness.failed(ANNA, self.now), self.liveness.failed(ANNA, self.now)])
+        self.assertEqual(
+            [True, False],
+            [self.liveness.posted(ANNA, Fate.FAILED, self.now), self.liveness.posted(ANNA, Fate.FAILED, self.now)],
+        )
         self.assertFalse(self.liveness.usable(ANNA))
-        self.assertFalse(self.liveness.failed("10.9.9.9:1", self.now))
+        self.assertFalse(self.liveness.posted("10.9.9.9:1", Fate.FAILED, self.now))
+
+    def test_peer_that_is_heard_and_slow(self) -> None:
+        """One POST that is late says nothing while the peer is heard; a second one in a row does."""
+        self.beat(ANNA)
+        fates = [Fate.LATE, Fate.ANSWERED, Fate.LATE, Fate.LATE]
+        self.assertEqual([False, False, False, True], [self.liveness.posted(ANNA, fate, self.now) for fate in fates])
 
     def test_own_pause_is_forgiven(self) -> None:
         """After a pause of this node itself nobody is suspected for the silence in it, nor out of the view."""
@@ -119,7 +128,7 @@ class DampingTests(LivenessCase):
         """A message that fails while a peer is on probation starts the two seconds anew."""
         self.beat(ANNA)
         self.run_for(1.5, ANNA, BERT)
-        self.liveness.failed(ANNA, self.now)
+        self.liveness.posted(ANNA, Fate.FAILED, self.now)
         self.run_for(1.9, ANNA, BERT)
         self.assertEqual([], self.trusted)
         self.run_for(0.6, ANNA, BERT)
@@ -186,5 +195,5 @@ class ClockTests(LivenessCase):
             self.beat(peer)
             self.liveness.peers[peer].ahead_ms = ahead
         self.assertEqual(30, self.liveness.clock_ahead_ms())
-        self.liveness.failed(BERT, self.now)
+        self.liveness.posted(BERT, Fate.FAILED, self.now)
         self.assertEqual(20, self.liveness.clock_ahead_ms())

@@ -144,6 +144,21 @@ class ServingTests(SynchronousTestCase):
             assert isinstance(seen, Found)
             self.assertEqual(b"2", seen.value)
 
+    def test_id_of_another_write_is_refused(self) -> None:
+        """An id that stands for one write can't be used for another one of the key."""
+        self.cluster.ask(self.node, Put(self.key, b"1", EMPTY, request="r1"))
+        for value in (b"2", None):
+            self.assertIsInstance(self.cluster.ask(self.node, Put(self.key, value, EMPTY, request="r1")), Refused)
+
+    def test_token_of_a_node_with_a_fast_clock_is_served(self) -> None:
+        """Whatever the clocks say, a genuine token is served: the clocks of all nodes are known."""
+        ahead = self.cluster.sites[self.cluster.members("s1")[0]]
+        ahead.wall_offset_ms = 864_000_000
+        self.cluster.sites[self.node].wall_offset_ms = -864_000_000
+        self.cluster.run(1.0)
+        stamp = ahead.replica.state.clock.tick(self.cluster.now(ahead).wall_ms)
+        self.assertIsInstance(self.cluster.get(self.node, self.key, Token(1, stamp, {})), Absent)
+
     def test_requests_are_remembered_over_a_restart(self) -> None:
         """A retry that meets a restarted replica is still recognised."""
         self.cluster.ask(self.node, Put(self.key, b"1", EMPTY, request="r1"))

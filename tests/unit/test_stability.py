@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.replication.messages import Heartbeat, Push
-from kvsd.replication.requests import Absent, Found
+from kvsd.replication.requests import Absent, Found, Unmet
 from kvsd.replication.role import Role
 from kvsd.replication.token import EMPTY
 from tests.pure import PureCluster
@@ -105,6 +105,24 @@ class StabilityTests(SynchronousTestCase):
         self.cluster.run(5.0)
         for site in self.cluster.live():
             self.assertEqual(0, len(self.role(site.address).store))
+
+    def test_tombstone_stays_while_its_causes_are_not_everywhere(self) -> None:
+        """Who finds a key deleted depends on what the deletion depended on, for as long as some replica lacks that."""
+        cluster = PureCluster(4, 2).founded()
+        (first, _), (near, far) = cluster.members("s0"), cluster.members("s1")
+        key, cause = cluster.key_of("s0"), cluster.key_of("s1")
+        before = cluster.put(first, key, "1")
+        cluster.run(1.0)
+        cluster.cut = lambda sender, receiver, message: {sender, receiver} == {near, far}
+        cluster.run(1.5)
+        cluster.put(first, key, None, cluster.put(near, cause, "2", before))
+        cluster.run(10.0)
+        seen = cluster.get(first, key, before)
+        assert isinstance(seen, Absent)
+        self.assertIsInstance(cluster.get(far, cause, seen.token), Unmet)
+        cluster.heal()
+        cluster.run(6.0)
+        self.assertEqual(0, len(cluster.sites[first].replica.state.roles["s0"].store))
 
     def test_tombstone_stays_while_a_member_is_away(self) -> None:
         """A member that missed a deletion must still find it when it returns."""

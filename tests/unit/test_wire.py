@@ -75,7 +75,7 @@ OUTCOMES: list[Outcome] = [
     Counted(7),
 ]
 MESSAGES: list[Message] = [
-    Heartbeat(1_800_000_000_000, {RECEIVER: 12}, {"s0": {A: 1, B: 2}}, {RECEIVER: INSTANCE}),
+    Heartbeat(1_800_000_000_000, 5, {RECEIVER: 12}, {"s0": {A: 1, B: 2}}, {RECEIVER: INSTANCE}),
     Bind(),
     Bound(INSTANCE),
     Push([make_op(A, 1), make_op(B, 7, {A: 1}, value=None)]),
