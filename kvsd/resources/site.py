@@ -29,31 +29,21 @@ class Channel(HTTPChannel):
     totalHeadersSize = 64 * 1024  # noqa: N815 (Twisted's name)
 
     _at_request_line = True
-    _kept_back: bytes = b""
 
     @override
     def requestDone(self, request: http.Request) -> None:
         """A request was answered; the next one waits while the client does not read the answers that it has."""
         if self._waitingForTransport:
-            self._kept_back += b"".join(self._dataBuffer)
-            self._dataBuffer: list[bytes] = []
+            self.paused = True
         super().requestDone(request)
 
     @override
     def resumeProducing(self) -> None:
         """The client has read on."""
         super().resumeProducing()
-        data, self._kept_back = self._kept_back, b""
-        if data:
-            self.dataReceived(data)
-
-    @override
-    def dataReceived(self, data: bytes) -> None:
-        """Bytes of requests."""
-        if self._kept_back:
-            self._kept_back += data
-        else:
-            super().dataReceived(data)
+        if self.paused:
+            self.paused = False
+            self.dataReceived(b"")
 
     @override
     def lineReceived(self, line: bytes) -> None:

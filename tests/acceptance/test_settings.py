@@ -1,6 +1,7 @@
 """A node whose settings can't be right does not start, and says in one line which one is wrong."""
 
 import shutil
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -65,6 +66,24 @@ class SettingsTests(SynchronousTestCase):
         self.assert_refused(ENOUGH, {}, "--shard-count=3")
         self.assert_refused("VIEW", {}, "--socket-address=127.0.0.1:9")
         self.assert_refused("VIEW", {}, f"--view={self.addresses[1]}")
+
+    def test_what_only_the_start_can_tell(self) -> None:
+        """A listen endpoint, a data directory or a port that can't be used is named in one line as well."""
+        self.assert_refused("KVSD_LISTEN", {}, "--listen=bogus")
+        self.assert_refused("/proc/x", {}, "--data-dir=/proc/x")
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            self.assert_refused("can't listen", {}, f"--listen=tcp:{taken.getsockname()[1]}:interface=127.0.0.1")
+
+    def test_daemon_that_can_not_start(self) -> None:
+        """A daemon says so too, by way of the process that started it, and leaves no pid file."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            ended = subprocess.run(
+                [*twistd(), "--logfile=log", "kvsd", f"--listen=tcp:{taken.getsockname()[1]}:interface=127.0.0.1"],
+                cwd=self.directory, env={**environment(self.directory), **self.right}, capture_output=True, text=True, timeout=20, check=False,
+            )  # fmt: skip
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("can't listen", ended.stderr)
+        self.assertFalse((self.directory / "twistd.pid").exists())
 
     def test_nothing_left(self) -> None:
         """A start that is refused leaves no file behind."""

@@ -6,13 +6,14 @@ from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
-from twisted.internet.interfaces import IReactorTCP, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IPushProducer, IReactorTCP, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from kvsd.metrics import Metrics
-from kvsd.replication.requests import Put, Written
+from kvsd.replication.requests import Found, Put, Written
 from kvsd.replication.token import EMPTY
 from kvsd.resources.root import RequestLimits, make_site
 from tests.fakes import FakeNode, token
@@ -121,6 +122,20 @@ class LimitsTests(LimitsCase):
         client.send(b"".join(data for data, _ in rounds) * 20)
         for _, status in rounds * 20:
             self.assertEqual((await client.answer()).status, status)
+
+    async def test_answers_that_are_not_read(self) -> None:
+        """A client that sends requests and reads no answers is not served on and on; once it reads, it gets them all."""
+        self.node.outcome = Found("s0", token(1), b'"' + b"x" * MEBIBYTE + b'"')
+        client = await self.connect()
+        transport = IPushProducer(client.transport)
+        transport.pauseProducing()
+        client.send(request_bytes("GET", "/kvs/big") * 100)
+        await deferLater(reactor, SHORT)
+        self.assertLess(len(self.node.asked), 50)
+        transport.resumeProducing()
+        for _ in range(100):
+            self.assertEqual((await client.answer()).status, 200)
+        await self.assert_serves(client)
 
     async def test_large_but_allowed(self) -> None:
         """A body just below the limit arrives whole, its length announced or not, and stays in memory."""
