@@ -17,16 +17,18 @@ from kvsd.replication.causality import WRITER_BYTES, VersionVector
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.effects import (
     DropOps,
+    DropRequest,
     DropRow,
     Keep,
     LogOp,
     SetBindings,
     SetConfiguration,
+    SetRequest,
     SetRow,
     SetVector,
 )
 from kvsd.replication.messages import Instance, Message, Sender
-from kvsd.replication.record import Op, Row
+from kvsd.replication.record import CarriedOut, Op, Row
 from kvsd.replication.saved import Saved, SavedRole
 from kvsd.replication.token import Epoch, Stamp
 
@@ -44,6 +46,7 @@ _CONFIGURATION = b"configuration"
 _BINDINGS = b"bindings"
 _OWNER = b"owner"
 _ROLE = b"role/"
+_REQUEST = b"seen/"  # after the roles, in the order in which a table is read
 
 
 class WireError(ValueError):
@@ -135,6 +138,10 @@ def entries(changes: Iterable[Keep]) -> Iterator[Entry]:
                     yield "ops", _op_key(role, arrival), None
             case SetVector(role, shard, vector, hlc, collected):
                 yield "meta", _ROLE + role, _encode(_RoleRecord(shard, vector, hlc, collected))
+            case SetRequest(role, number, request):
+                yield "meta", _request_key(role, number), _encode(request)
+            case DropRequest(role, number):
+                yield "meta", _request_key(role, number), None
             case SetBindings(bindings):
                 yield "meta", _BINDINGS, _encode(bindings)
             case SetConfiguration(configuration):
@@ -148,6 +155,10 @@ def owner_entry(instance: bytes, address: str) -> Entry:
 
 def _row_key(role: bytes, tenure: int, key: str) -> bytes:
     return role + tenure.to_bytes(4, "big") + key.encode()
+
+
+def _request_key(role: bytes, number: int) -> bytes:
+    return _REQUEST + role + number.to_bytes(8, "big")
 
 
 def _op_key(role: bytes, arrival: int) -> bytes:
@@ -192,6 +203,9 @@ def _take_meta(state: Saved, key: bytes, value: bytes) -> None:
         record = _read("role", msgspec.msgpack.Decoder(_RoleRecord).decode, value)
         state.hlc = max(state.hlc, record.hlc)
         state.roles[key[len(_ROLE) :]] = SavedRole(record.shard, record.vector, record.collected)
+    elif key.startswith(_REQUEST):
+        role, number = _role(state, key[len(_REQUEST) :]), int.from_bytes(key[-8:], "big")
+        role.requests.append((number, _read("request", msgspec.msgpack.Decoder(CarriedOut).decode, value)))
     else:
         raise WireError(f"the data has an entry that is not known here: {key[:16]!r}")
 

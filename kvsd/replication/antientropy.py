@@ -10,7 +10,7 @@ and is no causal cut.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kvsd.replication.causality import VersionVector, dominates, missing
+from kvsd.replication.causality import dominates, missing
 from kvsd.replication.messages import Pull, PullOps, PullRows
 from kvsd.replication.record import Row
 from kvsd.replication.reports import Reports
@@ -104,14 +104,11 @@ class AntiEntropy:
             self._state.out.send(peer, pull)
             return None
         del self._pulling[message.shard]
-        return self._take_over(role, pulling.rows, message.vector)
-
-    def _take_over(self, role: Role, rows: list[Row], vector: VersionVector) -> Role:
         out = self._state.out
-        for change in role.absorb(rows, vector, out.written + 1):
+        for change in role.absorb(pulling.rows, message.requests, message.vector, out.written + 1):
             out.keep(change)
         self._state.dirty.add(role.shard)
-        out.note("copy-taken-over", shard=role.shard, rows=len(rows))
+        out.note("copy-taken-over", shard=role.shard, rows=len(pulling.rows))
         return role
 
     # Giving
@@ -133,5 +130,6 @@ class AntiEntropy:
         if start and message.copy != copy:
             return
         rows, cursor = role.store.page(start, message.vector, limits.page_bytes, limits.page_rows)
-        page = PullRows(message.id, role.shard, copy, start, rows, cursor, dict(role.vector))
+        requests = [] if cursor else role.requests.beyond(message.vector, limits.page_requests)
+        page = PullRows(message.id, role.shard, copy, start, rows, cursor, dict(role.vector), requests)
         self._state.out.send(peer, page)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from kvsd.replication.causality import VersionVector
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.messages import Message
-from kvsd.replication.record import Op, Row
+from kvsd.replication.record import CarriedOut, Op, Row
 from kvsd.replication.requests import Outcome
 
 Ticket = int
@@ -64,6 +64,21 @@ class SetVector(NamedTuple):
     collected: int
 
 
+class SetRequest(NamedTuple):
+    """Keep what a request with an id led to, under a number that only grows."""
+
+    role: bytes
+    number: int
+    request: CarriedOut
+
+
+class DropRequest(NamedTuple):
+    """Forget a request, by its number."""
+
+    role: bytes
+    number: int
+
+
 class SetBindings(NamedTuple):
     """Keep the bindings: by address the instance, and whether a majority is known to have bound it."""
 
@@ -76,7 +91,7 @@ class SetConfiguration(NamedTuple):
     configuration: Configuration
 
 
-Keep = SetRow | DropRow | LogOp | DropOps | SetVector | SetBindings | SetConfiguration
+Keep = SetRow | DropRow | LogOp | DropOps | SetVector | SetRequest | DropRequest | SetBindings | SetConfiguration
 
 
 # What a node is told to do.

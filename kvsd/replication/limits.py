@@ -33,6 +33,8 @@ class Limits:
 
     page_bytes: int = 256 * 1024
     page_rows: int = 10_000
+    page_requests: int = 2_000
+    """How many of the latest requests with an id a copy brings along."""
     log_bytes: int = 64 * 1024 * 1024
     log_drops: int = 5_000
     """How many ops leave the log, and tombstones the store, at one upkeep."""

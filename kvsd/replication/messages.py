@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from kvsd.replication.causality import VersionVector
 from kvsd.replication.configuration import Configuration
-from kvsd.replication.record import Op, Row
+from kvsd.replication.record import CarriedOut, Op, Row
 from kvsd.replication.requests import Request, Verdict
 from kvsd.replication.token import Epoch, Stamp
 
@@ -82,7 +82,8 @@ class PullRows(Struct, frozen=True, array_like=True, tag=True):
 
     The puller sets pages aside until the last one (``cursor`` 0), which carries the ``vector`` that the copy amounts
     to, and then takes all of them over at once: a part of a copy is not a causal cut.  ``id`` and ``start`` repeat the
-    pull's id and cursor, so that no page is taken for another; ``copy`` is a number of the donor's run, for arrivals
+    pull's id and cursor, so that no page is taken for another; ``requests`` are, on the last page, the latest requests
+    with an id among the writes that the puller lacked; ``copy`` is a number of the donor's run, for arrivals
     are counted anew in each.
     """
 
@@ -93,6 +94,7 @@ class PullRows(Struct, frozen=True, array_like=True, tag=True):
     rows: list[Row]
     cursor: Arrival
     vector: VersionVector
+    requests: list[CarriedOut]
 
 
 class Forward(Struct, frozen=True, array_like=True, tag=True):

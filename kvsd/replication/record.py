@@ -67,6 +67,13 @@ class Op(Struct, frozen=True, array_like=True):
     record: Record
 
 
+class CarriedOut(Struct, frozen=True, array_like=True):
+    """The write that a request with an id led to: the record without its value, and a digest of that."""
+
+    record: Record
+    digest: bytes
+
+
 class Row(Struct, frozen=True, array_like=True):
     """A record as a replica of the shard holds it: with the op (writer and counter) that brought it there."""
 

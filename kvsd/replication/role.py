@@ -5,13 +5,10 @@ Its vector, rows and log change together and only by :meth:`Role.apply` (one op,
 :meth:`Role.absorb` (a whole copy at once), so that what it holds is a causal cut at any moment.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable, Iterator
-from hashlib import blake2b
-from typing import NamedTuple
 
-from msgspec.structs import replace
-
+from kvsd.replication.carried_out import Requests
 from kvsd.replication.causality import VersionVector, Writer, dominates, join
 from kvsd.replication.collected import Collected
 from kvsd.replication.effects import DropOps, DropRow, Keep, LogOp, SetRow, SetVector
@@ -19,22 +16,10 @@ from kvsd.replication.hlc import HybridClock
 from kvsd.replication.holdback import HoldBack
 from kvsd.replication.limits import Limits
 from kvsd.replication.oplog import OpLog
-from kvsd.replication.record import Op, Record, Row
+from kvsd.replication.record import CarriedOut, Op, Row
 from kvsd.replication.saved import SavedRole
 from kvsd.replication.store import RowKey, Store
 from kvsd.replication.wanted import Wanted
-
-
-class CarriedOut(NamedTuple):
-    """A request's write, without its value but with a digest of that."""
-
-    record: Record
-    digest: bytes
-
-
-def digest(value: bytes | None) -> bytes:
-    """What tells one value, or a deletion, from another."""
-    return b"" if value is None else blake2b(value, digest_size=16).digest()
 
 
 class Role:
@@ -51,8 +36,7 @@ class Role:
         self.log = OpLog()
         self.holdback = HoldBack(limits.holdback_ops, limits.holdback_bytes)
         self._clock = clock
-        self._max_requests = limits.requests
-        self._requests: OrderedDict[tuple[str, str], CarriedOut] = OrderedDict()
+        self.requests = Requests(writer, limits.requests)
         self._unsynced: dict[RowKey, int] = {}
         self._vectors: deque[tuple[int, VersionVector]] = deque()
         self.reported = Wanted()
@@ -66,10 +50,7 @@ class Role:
         self.vector, self.durable = dict(saved.vector), dict(saved.vector)
         self.store = Store(saved.rows)
         self.log = OpLog(saved.ops)
-        for record in (row.record for row in self.store):
-            self._remember(record)
-        for op in self.log:
-            self._remember(op.record)
+        self.requests.restore(saved.requests)
 
     # Changing
 
@@ -81,16 +62,19 @@ class Role:
         self._clock.witness(op.record.hlc)
         yield LogOp(self.writer, self.log.append(op), op)
         yield from self._put(Row(op.writer, op.counter, op.record), position)
-        self._remember(op.record)
+        yield from self.requests.remember(op.record)
 
-    def absorb(self, rows: Iterable[Row], vector: VersionVector, position: int) -> Iterator[Keep]:
-        """Take over a copy: rows that amount, with what is here, to everything in vector."""
+    def absorb(
+        self, rows: Iterable[Row], requests: Iterable[CarriedOut], vector: VersionVector, position: int
+    ) -> Iterator[Keep]:
+        """Take over a copy: rows that amount, with what is here, to everything in vector, and the requests behind them."""
         for row in rows:
             if row.counter <= self.vector.get(row.writer, 0):
                 continue  # it came by broadcast meanwhile, and may even have been deleted and collected since
             self._clock.witness(row.record.hlc)
             yield from self._put(row, position)
-            self._remember(row.record)
+        for request in requests:
+            yield from self.requests.learn(request)
         yield DropOps(self.writer, self.log.clear())
         join(self.vector, vector)
         self.holdback.forget(self.vector)
@@ -129,15 +113,3 @@ class Role:
     def position_of(self, key: RowKey) -> int:
         """The position after which a key's row is durable (0: it is)."""
         return self._unsynced.get(key, 0)
-
-    # Requests that were carried out
-
-    def _remember(self, record: Record) -> None:
-        if record.request:
-            self._requests[record.key, record.request] = CarriedOut(replace(record, value=None), digest(record.value))
-            if len(self._requests) > self._max_requests:
-                self._requests.popitem(last=False)
-
-    def carried_out(self, key: str, request: str) -> CarriedOut | None:
-        """The write that a request led to, if it was carried out and is remembered."""
-        return self._requests.get((key, request)) if request else None

@@ -6,18 +6,19 @@ from dataclasses import dataclass, field
 
 from kvsd.replication.causality import VersionVector
 from kvsd.replication.configuration import Configuration
-from kvsd.replication.record import Op, Row
+from kvsd.replication.record import CarriedOut, Op, Row
 
 
 @dataclass
 class SavedRole:
-    """What was kept of one role; ops come with their numbers of arrival, in order."""
+    """What was kept of one role; ops and requests come with their numbers, in order."""
 
     shard: str
     vector: VersionVector
     collected: int = 0
     rows: list[Row] = field(default_factory=list)
     ops: list[tuple[int, Op]] = field(default_factory=list)
+    requests: list[tuple[int, CarriedOut]] = field(default_factory=list)
 
 
 @dataclass

@@ -6,6 +6,7 @@ the next dot of this replica, a stamp beyond everything that its author has seen
 """
 
 from kvsd.replication.broadcast import Broadcast
+from kvsd.replication.carried_out import digest
 from kvsd.replication.causality import Dot, copied, join_dependencies, missing
 from kvsd.replication.effects import Now
 from kvsd.replication.record import Record, Row
@@ -26,7 +27,7 @@ from kvsd.replication.requests import (
     Verdict,
     Written,
 )
-from kvsd.replication.role import Role, digest
+from kvsd.replication.role import Role
 from kvsd.replication.stability import Stability
 from kvsd.replication.stamps import CLOCK_AHEAD
 from kvsd.replication.state import State
@@ -145,7 +146,7 @@ class Serving:
     def _write(self, role: Role, request: Put, now: Now) -> tuple[Verdict, int]:
         state = self._state
         tenure, shard = state.shard_of(request.key)
-        if earlier := role.carried_out(request.key, request.request):
+        if earlier := role.requests.get(request.key, request.request):
             if earlier.digest != digest(request.value):
                 return Refused(OTHER_WRITE), 0
             token = self._stability.pruned(self._having_seen(request.token, earlier.record))

@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.replication.messages import Forward, Message, Pull, PullOps, PullRows, Push
-from kvsd.replication.requests import Found, Get, Unmet
+from kvsd.replication.requests import Found, Get, Put, Unmet
 from kvsd.replication.role import Role
 from kvsd.replication.token import EMPTY
 from tests.pure import PureCluster, with_limits
@@ -56,6 +56,21 @@ class AntiEntropyTests(SynchronousTestCase):
         self.assertEqual(self.rows(self.node), self.rows(self.peer))
         self.assertEqual(self.role(self.node).vector, self.role(self.peer).vector)
         self.assertGreater(self.sent(PullRows), 3)
+
+    def test_copy_brings_the_requests_along(self) -> None:
+        """A replica that caught up by a copy recognises a request whose write was overwritten since."""
+        self.short_log()
+        self.cluster.isolate(self.peer)
+        self.cluster.run(1.5)
+        self.cluster.ask(self.node, Put("key", b"1", EMPTY, request="r1"))
+        self.cluster.put(self.node, "key", "2")
+        self.fill(30)
+        self.cluster.run(3.0)
+        self.cluster.heal()
+        self.cluster.run(4.0)
+        self.assertGreater(self.sent(PullRows), 1)
+        self.cluster.ask(self.peer, Put("key", b"1", EMPTY, request="r1"))
+        self.assertEqual(b"2", self.rows(self.peer)["key"])
 
     def short_log(self) -> None:
         """Have every node keep almost no log."""

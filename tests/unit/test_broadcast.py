@@ -121,7 +121,7 @@ class BroadcastTests(SynchronousTestCase):
     def test_answers_that_nobody_asked_for_change_nothing(self) -> None:
         """Unasked pages, answers and votes are let go."""
         vector = {self.role(self.first).writer: 5}
-        self.hear(PullRows(1, "s0", 1, 0, [], 0, vector))
+        self.hear(PullRows(1, "s0", 1, 0, [], 0, vector, []))
         self.hear(PullOps(1, "s0", [], more=True))
         self.hear(Forwarded(99, Unavailable("s0")))
         self.hear(Bound(b"another instance"))

@@ -5,7 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvsd.replication.messages import Heartbeat, Push
 from kvsd.replication.requests import Absent, Found, Get, Overloaded, Put, Refused, StorageFull, Unmet, Written
 from kvsd.replication.token import EMPTY, Token
-from tests.pure import PureCluster
+from tests.pure import PureCluster, with_limits
 
 
 class ServingTests(SynchronousTestCase):
@@ -162,8 +162,24 @@ class ServingTests(SynchronousTestCase):
     def test_requests_are_remembered_over_a_restart(self) -> None:
         """A retry that meets a restarted replica is still recognised."""
         self.cluster.ask(self.node, Put(self.key, b"1", EMPTY, request="r1"))
+        self.cluster.put(self.node, self.key, "2")
+        self.cluster.run(3.0)
         self.cluster.crash(self.node)
         self.cluster.restart(self.node)
         again = self.cluster.ask(self.node, Put(self.key, b"1", EMPTY, request="r1"))
         assert isinstance(again, Written)
         self.assertFalse(again.existed)
+        seen = self.cluster.get(self.node, self.key)
+        assert isinstance(seen, Found)
+        self.assertEqual(b"2", seen.value)
+
+    def test_only_so_many_requests_are_remembered(self) -> None:
+        """The oldest requests are forgotten, in memory and on disk."""
+        cluster = PureCluster(1, 1, with_limits(requests=3)).founded()
+        [node] = cluster.members("s0")
+        for number in range(5):
+            cluster.ask(node, Put("key", b"%d" % number, EMPTY, request=f"r{number}"))
+        site = cluster.sites[node]
+        requests = site.replica.state.roles["s0"].requests
+        self.assertEqual([False, False, True, True, True], [requests.get("key", f"r{n}") is not None for n in range(5)])
+        self.assertEqual(3, sum(key.startswith(b"seen/") for _, key in site.disk))

@@ -31,6 +31,7 @@ from kvsd.replication.messages import (
     Sender,
     TellConfiguration,
 )
+from kvsd.replication.record import CarriedOut
 from kvsd.replication.requests import (
     Absent,
     Counted,
@@ -51,7 +52,7 @@ from kvsd.replication.requests import (
 from kvsd.replication.saved import Saved, SavedRole
 from kvsd.replication.token import Token
 from kvsd.wire import EnvelopeCodec, TableName, WireError, encode_message, entries, owner_entry, saved
-from tests.builders import A, B, make_op, make_row, modest, tokens
+from tests.builders import A, B, make_op, make_record, make_row, modest, tokens
 
 Table = list[tuple[bytes, bytes]]
 
@@ -81,7 +82,8 @@ MESSAGES: list[Message] = [
     Push([make_op(A, 1), make_op(B, 7, {A: 1}, value=None)]),
     Pull(1 << 61, "s0", {A: 1}, 5, 6),
     PullOps(7, "s0", [make_op(A, 1)], more=True),
-    PullRows(7, "s0", 5, 0, [make_row("k", None, 1, (A, 1))], 9, {A: 1}),
+    PullRows(7, "s0", 5, 0, [make_row("k", None, 1, (A, 1))], 9, {A: 1}, []),
+    PullRows(7, "s0", 5, 9, [], 0, {A: 1}, [CarriedOut(make_record(value=None, request="r"), b"digest")]),
     Forward(1, Get("key", TOKEN, 2.5)),
     Forward(2, Put("k\0/ä", b"null", TOKEN, 0, "request")),
     Forward(3, Put("key", None, TOKEN)),

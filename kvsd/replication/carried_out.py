@@ -1,0 +1,63 @@
+"""
+The requests with an id that were carried out, so that one that comes again is answered as before.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import blake2b
+from itertools import islice
+
+from msgspec.structs import replace
+
+from kvsd.replication.causality import Writer
+from kvsd.replication.effects import DropRequest, Keep, SetRequest
+from kvsd.replication.record import CarriedOut, Record
+
+
+def digest(value: bytes | None) -> bytes:
+    """What tells one value, or a deletion, from another."""
+    return b"" if value is None else blake2b(value, digest_size=16).digest()
+
+
+class Requests:
+    """The last requests, by key and id; they are kept on disk, each under a number that only grows."""
+
+    def __init__(self, role: Writer, max_requests: int) -> None:
+        self._role = role
+        self._max_requests = max_requests
+        self._number = 0
+        self._requests: OrderedDict[tuple[str, str], tuple[int, CarriedOut]] = OrderedDict()
+
+    def restore(self, requests: Iterable[tuple[int, CarriedOut]]) -> None:
+        """Take up what was kept, in the order of the numbers."""
+        for number, request in requests:
+            self._requests[request.record.key, request.record.request] = (number, request)
+            self._number = number
+
+    def get(self, key: str, request: str) -> CarriedOut | None:
+        """What a request led to, if it was carried out and is remembered."""
+        known = self._requests.get((key, request)) if request else None
+        return known[1] if known else None
+
+    def remember(self, record: Record) -> Iterator[Keep]:
+        """A write was applied; yields what is to be kept of its request."""
+        if record.request:
+            yield from self.learn(CarriedOut(replace(record, value=None), digest(record.value)))
+
+    def learn(self, request: CarriedOut) -> Iterator[Keep]:
+        """A request was carried out, here or elsewhere; yields what is to be kept of it."""
+        name = (request.record.key, request.record.request)
+        if name in self._requests:
+            return
+        self._number += 1
+        self._requests[name] = (self._number, request)
+        yield SetRequest(self._role, self._number, request)
+        if len(self._requests) > self._max_requests:
+            _, (number, _) = self._requests.popitem(last=False)
+            yield DropRequest(self._role, number)
+
+    def beyond(self, vector: Mapping[bytes, int], at_most: int) -> list[CarriedOut]:
+        """The newest requests whose writes vector lacks."""
+        newest = (request for _, request in reversed(self._requests.values()))
+        lacking = (r for r in newest if vector.get(r.record.origin.writer, 0) < r.record.origin.counter)
+        return list(islice(lacking, at_most))
