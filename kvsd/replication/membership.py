@@ -23,11 +23,12 @@ class Membership:
         """Without a configuration: these are the nodes to ask for theirs."""
         self._state.liveness.watch(seeds)
 
-    def admit(self, sender: Sender, now: float) -> bool:
+    def admit(self, sender: Sender, now: float, *, silent: bool) -> bool:
         """
         Whether to hear more of a sender than configurations: it is of this cluster, and knows nothing newer.
 
-        One that knows newer is asked for that, one that knows older is told.
+        One that knows newer is asked for that, one that knows older is told.  Who says nothing (silent) merely has its
+        POSTs taken and answered: that is no sign that it works.
         """
         state = self._state
         if state.configuration is None:
@@ -35,7 +36,7 @@ class Membership:
         if sender.cluster != state.configuration.cluster:
             self._meet_stranger(sender)
             return False
-        if sender.address in state.liveness.peers:
+        if sender.address in state.liveness.peers and not silent:
             state.liveness.heard(sender.address, now)
         if sender.epoch > state.epoch:
             self.ask(sender.address, now)

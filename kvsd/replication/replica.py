@@ -14,7 +14,7 @@ rules that hold throughout:
 - *Configuration first.*  A message of a later configuration waits until that is known.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from kvsd.replication.antientropy import AntiEntropy
 from kvsd.replication.broadcast import Broadcast
@@ -103,10 +103,10 @@ class Replica:
 
     # A peer speaks
 
-    def receive(self, sender: Sender, messages: Iterable[Message], now: Now) -> list[Effect]:
+    def receive(self, sender: Sender, messages: Sequence[Message], now: Now) -> list[Effect]:
         """Messages of a peer, in the order in which it sent them."""
         self.state.now = now
-        admitted = self.membership.admit(sender, now.monotonic)
+        admitted = self.membership.admit(sender, now.monotonic, silent=not messages)
         for message in messages:
             match message:
                 case AskConfiguration():
@@ -129,6 +129,10 @@ class Replica:
             case Heartbeat():
                 self.heartbeats.heard(sender, message, now)
                 self.stability.refresh()
+            case Forward():
+                self.routing.carry_out(Remote(sender.address, message.id), message.request, now)
+            case Forwarded():
+                self.routing.end(self.forwards.answered(sender.address, message, now), now)
             case _:
                 if self.state.is_genuine(sender.address, sender.instance):
                     self._hear_member(sender.address, message, now)
@@ -147,10 +151,6 @@ class Replica:
                 if role:
                     self.broadcast.drain(role)
                     self.waiting.wake(now)
-            case Forward():
-                self.routing.carry_out(Remote(peer, message.id), message.request, now)
-            case Forwarded():
-                self.routing.end(self.forwards.answered(peer, message, now), now)
             case _:
                 raise AssertionError("all other messages were heard before")
 

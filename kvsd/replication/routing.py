@@ -35,7 +35,8 @@ class Routing:
     def route(self, ticket: Ticket, request: Request, now: Now) -> None:
         """Have a client's request carried out somewhere."""
         state = self._state
-        if reason := self.unassigned():
+        reason = self.unassigned()
+        if reason and (state.configuration is None or not isinstance(request, CountKeys)):
             state.out.answer(ticket, Unassigned(reason))
             return
         shard = self._shard(request)

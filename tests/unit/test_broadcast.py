@@ -144,6 +144,15 @@ class BroadcastTests(SynchronousTestCase):
         self.hear(Push([op]))
         self.assertEqual({op.writer: 1}, self.role(self.third).vector)
 
+    def test_answers_without_a_word_are_no_sign_of_life(self) -> None:
+        """A node that takes POSTs and says nothing, as one does whose disk hangs, counts as silent."""
+        site, sender = self.cluster.sites[self.third], self.cluster.sender(self.cluster.sites[self.first])
+        self.cluster.isolate(self.first)
+        for _ in range(15):
+            self.cluster.run(0.1)
+            site.replica.receive(sender, [], self.cluster.now(site))
+        self.assertFalse(site.replica.state.usable(self.first))
+
     def test_two_strangers_do_not_talk_for_ever(self) -> None:
         """Heartbeats of unknown nodes are answered now and then, not each."""
         self.cluster.sent.clear()

@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.replication.configuration import founding_configuration
-from kvsd.replication.requests import Put, Unassigned, Written
+from kvsd.replication.requests import Counted, CountKeys, Put, Unassigned, Written
 from kvsd.replication.role import Role
 from kvsd.replication.saved import Saved
 from kvsd.replication.token import EMPTY
@@ -104,6 +104,8 @@ class FoundingTests(SynchronousTestCase):
         outcome = cluster.ask(address, Put("key", b"1", EMPTY))
         assert isinstance(outcome, Unassigned)
         self.assertIn("not added", outcome.reason)
+        cluster.put(ADDRESSES[0], cluster.key_of("s0"), "1")
+        self.assertEqual(Counted(1), cluster.ask(address, CountKeys("s0")))
 
     def test_founders_that_disagree_are_noticed_and_serve_nothing(self) -> None:
         """Nodes started with another number of shards do not found the cluster together."""
