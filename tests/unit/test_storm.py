@@ -6,6 +6,8 @@ past, and allows a read only what no write in the reader's past has replaced.
 """
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -165,12 +167,17 @@ class Storm:
             client.token = outcome.token
 
     def check(self, client: Client, key: str, value: bytes | None) -> None:
-        """A read must not contradict what its client has seen; a value says which write it was."""
+        """
+        A read must not contradict what its client has seen.
+
+        A value says which write was seen; its absence, where something is known of the key, that it was one of the
+        deletions that can explain it, and so what they all have in their past.
+        """
         allowed = self.judge.allowed(key, value, client.past)
         nothing_known = value is None and not self.judge.anything_in(key, client.past)
         assert allowed or nothing_known, f"{key} read as {value!r} contradicts the reader's past"
-        if value is not None:
-            client.past |= self.judge.past_of(allowed[0])
+        if value is not None or not nothing_known:
+            client.past |= reduce(and_, (self.judge.past_of(write) for write in allowed))
 
     def calm(self) -> None:
         """All is mended, and time passes."""
