@@ -28,9 +28,11 @@ class Heartbeats:
     def tick(self, now: Now) -> None:
         """Send what is due."""
         limits = self._state.limits
-        heartbeat = self.message(now)
-        for peer in self._state.liveness.peers.values():
-            if peer.told is None or now.monotonic - peer.told >= limits.heartbeat_seconds - limits.tick_seconds / 2:
+        since = now.monotonic - limits.heartbeat_seconds + limits.tick_seconds / 2
+        due = [peer for peer in self._state.liveness.peers.values() if peer.told is None or peer.told <= since]
+        if due:
+            heartbeat = self.message(now)
+            for peer in due:
                 self._greet(peer, heartbeat, now)
 
     def _greet(self, peer: Peer, heartbeat: Heartbeat, now: Now) -> None:

@@ -105,9 +105,7 @@ class Role:
         """Everything up to the position is on disk."""
         while self._vectors and self._vectors[0][0] <= position:
             self.durable = self._vectors.popleft()[1]
-        for key, at in list(self._unsynced.items()):
-            if at > position:
-                break
+        while self._unsynced and self._unsynced[key := next(iter(self._unsynced))] <= position:
             del self._unsynced[key]
 
     def position_of(self, key: RowKey) -> int:
