@@ -31,6 +31,8 @@ from kvsd.storage.rocks_storage import RocksStorage
 from kvsd.transport import TreqTransport
 from kvsd.wire import WireError, owner_entry, saved
 
+LAST_CALL_SECONDS = 1.0
+"""How long, once no connection is taken any more, requests are still served that were on their way."""
 STOP_PATIENCE_SECONDS = 4.0
 
 _log = Logger()
@@ -89,6 +91,7 @@ class NodeService(Service):
     async def _stop(self) -> None:
         if self._port:
             await maybeDeferred(self._port.stopListening)
+            await deferLater(self._reactor, LAST_CALL_SECONDS)
         if self._node:
             await self._node.stop(STOP_PATIENCE_SECONDS)
         await deferLater(self._reactor, 0)  # the last answers leave
