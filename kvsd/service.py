@@ -125,7 +125,7 @@ class NodeService(Service):
         )
         if settings.founding and len(settings.view) == 1:
             _log.warn("a cluster of one node: nothing that is stored has a second copy")
-        node.start(replica.start(state, settings.founding, settings.view))
+        node.start(replica.start(state, settings.founding, settings.view, node.now()))
         return node
 
     def _request_limits(self) -> RequestLimits:

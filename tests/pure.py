@@ -67,7 +67,7 @@ class PureCluster:
     def boot(self, address: str, instance: bytes) -> Site:
         """Start a node with an empty disk, to found the cluster."""
         site = self.start(address, instance)
-        self.perform(site, site.replica.start(Saved(), self.configuration, ()))
+        self.perform(site, site.replica.start(Saved(), self.configuration, (), self.now(site)))
         return site
 
     def start(self, address: str, instance: bytes = b"a fresh instance") -> Site:
@@ -95,7 +95,7 @@ class PureCluster:
             tables[table].append((key, value))
         _, state = saved(**tables)
         self.sites[address] = site
-        self.perform(site, site.replica.start(state, self.configuration, ()))
+        self.perform(site, site.replica.start(state, self.configuration, (), self.now(site)))
         return site
 
     def isolate(self, *addresses: str) -> None:

@@ -58,9 +58,10 @@ class Configuration(Struct, frozen=True):
         """The ids of all shards, in the order of their numbers."""
         return sorted(self.shards, key=lambda shard: int(shard[1:]))
 
-    def shard_of_slot(self, slot: int) -> str:
-        """The shard that owns a slot."""
-        return self.tenures[self.slots[slot]]
+    def owner(self, slot: int) -> tuple[int, str]:
+        """The tenure of a slot and the shard that owns it."""
+        tenure = self.slots[slot]
+        return tenure, self.tenures[tenure]
 
     def members(self, shard: str) -> list[str]:
         """The addresses of a shard's members, sorted numerically; none for an unknown shard."""

@@ -68,12 +68,13 @@ class Replica:
         self.forwards = Forwards(self.state)
         self.routing = Routing(self.state, self.serving, self.waiting, self.forwards)
 
-    def start(self, saved: Saved, founding: Configuration | None, seeds: Iterable[str]) -> list[Effect]:
+    def start(self, saved: Saved, founding: Configuration | None, seeds: Iterable[str], now: Now) -> list[Effect]:
         """
         Take up what the disk knows; else found a cluster, if that is to be; else look for one at the seeds.
 
         A founding that was cut short goes on, as the disk knows the configuration from its beginning.
         """
+        self.state.now = now
         self.state.restore(saved)
         if saved.configuration is None:
             if founding:

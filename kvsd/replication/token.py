@@ -23,7 +23,6 @@ from kvsd.replication.causality import (
     Dependencies,
     VersionVector,
     copied,
-    join,
     join_dependencies,
 )
 from kvsd.replication.hlc import MAX_STAMP
@@ -57,14 +56,6 @@ class Token(Struct, frozen=True, array_like=True):
         """The token of a client that has also seen these."""
         merged = copied(self.dependencies)
         join_dependencies(merged, dependencies)
-        return Token(max(self.epoch, epoch), max(self.hlc, hlc), merged)
-
-    def with_write(self, epoch: int, hlc: int, shard: str, vector: VersionVector) -> "Token":
-        """The token of a client that has also seen the writes of one shard up to vector."""
-        merged = dict(self.dependencies)
-        group = dict(merged.get(shard, ()))
-        join(group, vector)
-        merged[shard] = group
         return Token(max(self.epoch, epoch), max(self.hlc, hlc), merged)
 
 

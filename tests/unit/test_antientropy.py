@@ -2,10 +2,12 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvsd.replication.hlc import HybridClock
 from kvsd.replication.messages import Forward, Message, Pull, PullOps, PullRows, Push
 from kvsd.replication.requests import Found, Get, Put, Unmet
 from kvsd.replication.role import Role
 from kvsd.replication.token import EMPTY
+from tests.builders import A, make_op, make_row
 from tests.pure import PureCluster, with_limits
 
 
@@ -121,6 +123,17 @@ class AntiEntropyTests(SynchronousTestCase):
         self.cluster.perform(site, site.replica.receive(sender, [last], self.cluster.now(site)))
         self.assertEqual({}, self.role(self.peer).vector)
 
+    def test_copy_brings_nothing_back_that_was_deleted_meanwhile(self) -> None:
+        """A row that came by broadcast too, and was deleted and collected before the copy is taken over, stays away."""
+        role = Role("s0", b"myself", HybridClock(), with_limits())
+        for op in (make_op(A, 1), make_op(A, 2, value=None)):
+            list(role.apply(op, 1))
+        tombstone = role.store.get(0, "key")
+        assert tombstone is not None
+        role.collect(tombstone)
+        list(role.absorb([make_row("key", b"1", 1, (A, 1))], [], {A: 2}, 2))
+        self.assertIsNone(role.store.get(0, "key"))
+
     def test_writes_go_on_during_a_copy(self) -> None:
         """Keys that are written while pages are under way arrive in their newest version."""
         self.short_log()
@@ -183,7 +196,7 @@ class AntiEntropyTests(SynchronousTestCase):
     def test_dependency_that_never_was_is_not_fetched_for_ever(self) -> None:
         """A token that names a write beyond all that exist keeps no replica busy."""
         writer = self.role(self.node).writer
-        bogus = EMPTY.with_write(1, 0, "s0", {writer: 5})
+        bogus = EMPTY.merged(1, 0, {"s0": {writer: 5}})
         ticket = self.cluster.submit(self.peer, Get("key", bogus))
         self.cluster.run(0.2)
         self.assertIsInstance(self.cluster.sites[self.peer].outcomes[ticket], Unmet)

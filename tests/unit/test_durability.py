@@ -4,6 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.replication.messages import Forwarded, Heartbeat, Pull, PullOps, Push
 from kvsd.replication.requests import Found, Get, Put
+from kvsd.replication.saved import Saved
 from kvsd.replication.token import EMPTY
 from tests.pure import PureCluster
 
@@ -71,6 +72,14 @@ class DurabilityTests(SynchronousTestCase):
         self.cluster.sync(self.site)
         self.cluster.run(3.0)
         self.assertTrue(peer.state.usable(self.node))
+
+    def test_node_that_has_just_started_is_not_taken_to_hang(self) -> None:
+        """What a node writes at its start has been under way since then, and not since the clock began."""
+        site = self.cluster.start("10.0.0.9:8090")
+        site.holding = True
+        self.cluster.perform(site, site.replica.start(Saved(), self.cluster.configuration, (), self.cluster.now(site)))
+        self.assertFalse(site.replica.state.is_stuck(self.cluster.time + 0.5))
+        self.assertTrue(site.replica.state.is_stuck(self.cluster.time + 1.5))
 
     def test_node_whose_disk_is_full_stays_in_the_view(self) -> None:
         """A full disk is no reason to be avoided: reads go on."""

@@ -97,7 +97,7 @@ class FoundingTests(SynchronousTestCase):
         cluster = PureCluster().founded()
         address = "10.0.0.9:8090"
         site = cluster.start(address)
-        cluster.perform(site, site.replica.start(Saved(), None, [address, *ADDRESSES]))
+        cluster.perform(site, site.replica.start(Saved(), None, [address, *ADDRESSES], cluster.now(site)))
         cluster.run(2.0)
         self.assertEqual(cluster.configuration, site.replica.state.configuration)
         self.assertEqual(sorted([*ADDRESSES, address]), sorted(site.replica.state.liveness.view(cluster.time)))
@@ -111,7 +111,9 @@ class FoundingTests(SynchronousTestCase):
         """Nodes started with another number of shards do not found the cluster together."""
         cluster = PureCluster()
         other = cluster.start(ADDRESSES[0])
-        cluster.perform(other, other.replica.start(Saved(), founding_configuration(ADDRESSES, 3), ()))
+        cluster.perform(
+            other, other.replica.start(Saved(), founding_configuration(ADDRESSES, 3), (), cluster.now(other))
+        )
         for address in ADDRESSES[3:]:
             cluster.crash(address)
         cluster.run(2.0)

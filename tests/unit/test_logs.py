@@ -97,7 +97,7 @@ class LogTests(SynchronousTestCase):
         clock, address = Clock(), "10.0.0.1:8090"
         replica = Replica(Identity(address, b"i" * 16, 1))
         node = Node(replica, clock, lambda: 10**12, MemoryStorage(), NoPeers(), b"secret", Logger().critical)
-        node.start(replica.start(Saved(), founding_configuration([address], 1), ()))
+        node.start(replica.start(Saved(), founding_configuration([address], 1), (), node.now()))
         asked = [node.ask(request) for request in (Put("k", b'"treasure"', EMPTY), Get("k", EMPTY))]
         asked.append(node.ask(Put("k", None, EMPTY)))
         clock.pump([0.1] * 20)

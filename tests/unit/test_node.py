@@ -77,7 +77,7 @@ class NodeTests(SynchronousTestCase):
             )
         configuration = founding_configuration([ANNA, BERT], 1)
         for address, node in self.nodes.items():
-            node.start(self.replicas[address].start(Saved(), configuration, ()))
+            node.start(self.replicas[address].start(Saved(), configuration, (), node.now()))
         self.clock.pump([0.05] * 40)
         self.node = self.nodes[ANNA]
         self.answer(self.node.ask(Put("old", b"0", EMPTY)))

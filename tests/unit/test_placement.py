@@ -20,7 +20,7 @@ class SlotTests(SynchronousTestCase):
             configuration = founding_configuration(VIEW, shards)
             counts = dict.fromkeys(configuration.shard_ids(), 0)
             for number in range(600):
-                counts[configuration.shard_of_slot(slot_of(f"key{number}"))] += 1
+                counts[configuration.owner(slot_of(f"key{number}"))[1]] += 1
             mean = 600 / shards
             self.assertTrue(all(0.75 * mean <= count <= 1.25 * mean for count in counts.values()), counts)
 

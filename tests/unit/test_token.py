@@ -112,6 +112,6 @@ class TokenTests(SynchronousTestCase):
     def test_a_write_is_added_without_touching_the_original(self) -> None:
         """A token that a write was added to shares nothing that changes with the one before."""
         token = Token(2, 10, {"s0": {A: 5}, "s1": {B: 1}})
-        self.assertEqual(Token(3, 11, {"s0": {A: 6}, "s1": {B: 1}}), token.with_write(3, 11, "s0", {A: 6}))
-        self.assertEqual(Token(3, 11, {"s0": {A: 5, B: 2}, "s1": {B: 1}}), token.with_write(3, 11, "s0", {B: 2}))
+        self.assertEqual(Token(3, 11, {"s0": {A: 6}, "s1": {B: 1}}), token.merged(3, 11, {"s0": {A: 6}}))
+        self.assertEqual(Token(3, 11, {"s0": {A: 5, B: 2}, "s1": {B: 1}}), token.merged(3, 11, {"s0": {B: 2}}))
         self.assertEqual(Token(2, 10, {"s0": {A: 5}, "s1": {B: 1}}), token)
