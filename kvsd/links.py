@@ -47,17 +47,21 @@ class Links:
         self._posted = posted
         self._crash = crash
         self._links: dict[str, Link] = {}
+        self._filled: dict[str, Link] = {}
+        """The links to which something was added since the last flush."""
         self._encoded: tuple[Message | None, bytes] = (None, b"")
 
     def send(self, peer: str, message: Message) -> None:
         """Queue a message for a peer; what goes to several peers in a row is encoded once."""
         if self._encoded[0] is not message:
             self._encoded = (message, encode_message(message))
-        self._link(peer).add(self._encoded[1])
+        link = self._filled[peer] = self._link(peer)
+        link.add(self._encoded[1])
 
     def flush(self) -> None:
         """Send what is queued."""
-        for link in self._links.values():
+        filled, self._filled = self._filled, {}
+        for link in filled.values():
             link.flush()
 
     def open(self, body: bytes) -> tuple[Sender, list[Message]]:

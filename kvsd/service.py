@@ -17,19 +17,18 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from kvsd.claim import BOOT_BITS, claim
 from kvsd.metrics import Metrics
 from kvsd.node import Node
-from kvsd.ports import Change, Storage, StorageError, Table
+from kvsd.ports import Storage, StorageError
 from kvsd.replication.replica import Replica
-from kvsd.replication.saved import Saved
-from kvsd.replication.state import Identity
 from kvsd.resources.root import RequestLimits, make_site
 from kvsd.settings import Settings
 from kvsd.storage.datadir import read_boot_id
 from kvsd.storage.memory_storage import MemoryStorage
 from kvsd.storage.rocks_storage import RocksStorage
 from kvsd.transport import TreqTransport
-from kvsd.wire import WireError, owner_entry, saved
+from kvsd.wire import WireError
 
 LAST_CALL_SECONDS = 1.0
 """How long, once no connection is taken any more, requests are still served that were on their way."""
@@ -115,7 +114,7 @@ class NodeService(Service):
 
     def _start_node(self, storage: Storage) -> Node:
         settings = self._settings
-        identity, state = claim(storage, settings.address)
+        identity, state = claim(storage, settings.address, os.urandom(16), secrets.randbits(BOOT_BITS), crash)
         if not settings.secret:
             _log.warn("no secret: anybody who reaches this port can pose as a node (set KVSD_SECRET)")
         replica = Replica(identity)
@@ -140,24 +139,6 @@ class NodeService(Service):
 
     def _not_listening(self, failure: Failure) -> None:
         self._refused = f"can't listen at {self._settings.listen}: {failure.getErrorMessage()}"
-
-
-def claim(storage: Storage, address: str) -> tuple[Identity, Saved]:
-    """
-    Who this node is, and what it knows: by its disk, or a new instance on an empty one.
-
-    Raises StorageError where the data belongs to another node, WireError where it can't be read.
-    """
-    owner, state = saved(storage.load(Table.META), storage.load(Table.ROWS), storage.load(Table.OPS))
-    boot = secrets.randbits(30)
-    if owner is None:
-        instance = os.urandom(16)
-        table, key, value = owner_entry(instance, address)
-        storage.commit([Change(Table(table), key, value)]).addErrback(lambda failure: crash(str(failure.value)))
-        return Identity(address, instance, boot), state
-    if owner[1] != address:
-        raise StorageError(f"the data directory belongs to {owner[1]}, this node is {address}")
-    return Identity(address, owner[0], boot), state
 
 
 def wall_ms() -> int:

@@ -2,20 +2,20 @@
 
 from collections.abc import Mapping
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from kvsd.replication.causality import Dependencies, Dot, VersionVector
 from kvsd.replication.record import Op, Record, Row
 from kvsd.replication.token import MAX_TOKEN_STAMP, Token
+from tests.examples import examples
 
 A, B, C = b"anna-1", b"bert-1", b"carl-1"
 MAX_COUNTER = 2**62 - 1
 MAX_EPOCH = 2**62 - 1
 MAX_HLC = MAX_TOKEN_STAMP
 
-modest = settings(derandomize=True, max_examples=60, deadline=None, database=None)
-"""How the tests by hypothesis run: the same examples each time, and not too many."""
+modest = examples(60)
+"""How most tests by hypothesis run: the same examples each time, and not too many."""
 
 writers = st.sampled_from((A, B, C))
 vectors: st.SearchStrategy[VersionVector] = st.dictionaries(writers, st.integers(1, 5), max_size=3)

@@ -27,7 +27,7 @@ CLASS_METHODS = 15
 BANNED_WORDS = {"manager", "handler", "processor", "engine", "component", "helper", "util"}
 BANNED_MODULES = {"utils", "common", "helpers", "misc"}
 REACTOR_IN = {("kvsd/tap.py", "makeService")}
-PRINTING = {"kvsd/local/__main__.py", "kvsd/demo/__main__.py"}
+PRINTING = {"kvsd/local/__main__.py", "kvsd/demo/__main__.py", "kvsd/simulate/__main__.py"}
 NEVER_THERE = ["twisted/__init__.py", "twisted/plugins/__init__.py"]
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef

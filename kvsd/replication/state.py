@@ -46,6 +46,7 @@ class State:
         self.stamps = Stamps(self.clock, self.liveness, limits)
         self.configuration: Configuration | None = None
         self.bindings: dict[str, Binding] = {}
+        self._members: dict[str, list[str]] = {}
         self.writers: dict[bytes, Member] = {}
         """The members whose writer is known."""
         self.roles: dict[str, Role] = {}
@@ -103,6 +104,7 @@ class State:
         if self.configuration is None:
             return
         self.liveness.watch(self.configuration.nodes)
+        self._members = {shard: self.configuration.members(shard) for shard in self.configuration.shards}
         founded = {address: b.instance for address, b in self.bindings.items() if b.founded}
         self.writers = self.configuration.writers(founded)
         member = self.configuration.member(self.identity.address)
@@ -140,7 +142,7 @@ class State:
 
     def members(self, shard: str) -> list[str]:
         """The addresses of a shard's members."""
-        return self.configuration.members(shard) if self.configuration else []
+        return self._members.get(shard, [])
 
     def others(self, shard: str) -> list[str]:
         """The addresses of the other members of a shard that can be used now."""

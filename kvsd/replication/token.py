@@ -171,6 +171,8 @@ class _Reader:
             byte = self._take(1)[0]
             number |= (byte & 0x7F) << shift
             if byte < 0x80:
+                if not byte and shift:
+                    raise TokenError("a number in it is longer than it need be")
                 break
         else:
             raise TokenError("a number in it is too large")

@@ -91,6 +91,13 @@ class TokenCodecTests(SynchronousTestCase):
             self.codec.decode("A" * (MAX_TOKEN_BYTES * 2))
         self.assertIn("longer", str(caught.exception))
 
+    def test_numbers_longer_than_need_be_are_refused(self) -> None:
+        """A number with idle bytes at its end would give one token two texts: it is refused even under a genuine tag."""
+        body = b"\x01\x83\x00" + bytes(8) + b"\x00"
+        with self.assertRaises(TokenError) as caught:
+            self.codec.decode(urlsafe_b64encode(body + self.codec._tag(body)).rstrip(b"=").decode())
+        self.assertIn("longer than it need be", str(caught.exception))
+
     def test_unknown_format_is_named(self) -> None:
         """A genuine token of a format to come is refused as such."""
         body = b"\x02whatever"

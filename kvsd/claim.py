@@ -1,0 +1,31 @@
+"""
+Whose data a storage holds: a node's, under the name of its data directory, for ever.
+"""
+
+from collections.abc import Callable
+
+from kvsd.ports import Change, Storage, StorageError, Table
+from kvsd.replication.saved import Saved
+from kvsd.replication.state import Identity
+from kvsd.wire import owner_entry, saved
+
+BOOT_BITS = 30
+
+
+def claim(
+    storage: Storage, address: str, new_instance: bytes, boot: int, crash: Callable[[str], None]
+) -> tuple[Identity, Saved]:
+    """
+    Who the node at an address is and what it knows: by its storage, or the new instance (16 bytes) on an empty one.
+
+    ``boot`` is a number of BOOT_BITS bits, drawn at each start; ``crash`` is called with a sentence where the claim
+    can't be kept.  Raises StorageError where the data belongs to another node, WireError where it can't be read.
+    """
+    owner, state = saved(storage.load(Table.META), storage.load(Table.ROWS), storage.load(Table.OPS))
+    if owner is None:
+        table, key, value = owner_entry(new_instance, address)
+        storage.commit([Change(Table(table), key, value)]).addErrback(lambda failure: crash(str(failure.value)))
+        return Identity(address, new_instance, boot), state
+    if owner[1] != address:
+        raise StorageError(f"the data directory belongs to {owner[1]}, this node is {address}")
+    return Identity(address, owner[0], boot), state

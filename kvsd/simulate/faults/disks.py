@@ -1,0 +1,90 @@
+"""
+Faults of disks.
+"""
+
+from kvsd.simulate.disk import Health
+from kvsd.simulate.faults.scene import Apply, End, Scene, nothing
+from kvsd.simulate.machine import Machine
+from kvsd.simulate.plan import Fault
+
+
+def _sick(machine: Machine, field: str, value: float | bool) -> End:
+    """Change one thing about a disk's health."""
+    setattr(machine.disk.health, field, value)
+
+    def mend() -> None:
+        setattr(machine.disk.health, field, getattr(Health(), field))
+        machine.disk.go_on()
+
+    return mend
+
+
+def _slow_disk(scene: Scene, fault: Fault) -> End:
+    return _sick(scene.one(fault), "sync", 0.05 + fault.degree)
+
+
+def _stuck_disk(scene: Scene, fault: Fault) -> End:
+    return _sick(scene.one(fault), "stuck", True)
+
+
+def _full_disk(scene: Scene, fault: Fault) -> End:
+    return _sick(scene.one(fault), "full", True)
+
+
+def _failed_sync(scene: Scene, fault: Fault) -> End:
+    return _sick(scene.one(fault), "failing", True)
+
+
+def _bit_flip(scene: Scene, fault: Fault) -> End | None:
+    """A process is killed, and something is read wrongly when it starts."""
+    machine = scene.one(fault)
+    if machine.run is None:
+        return None
+    machine.crash()
+    machine.disk.health.flipped = True
+    machine.start()
+    return nothing
+
+
+def _torn_write(scene: Scene, fault: Fault) -> End | None:
+    """A process is killed with writes on their way to a slow disk."""
+    machine = scene.one(fault)
+    if machine.run is None:
+        return None
+    mend = _sick(machine, "sync", 0.3)
+
+    def tear() -> None:
+        machine.crash()
+        mend()
+        machine.start()
+
+    scene.clock.after(min(fault.seconds, 0.25 + fault.degree), tear)
+    return nothing
+
+
+def _stale_disk(scene: Scene, fault: Fault) -> End | None:
+    """
+    A node is started with an old copy of its data; when it refuses to go on, the right one is put back.
+
+    Only while all others run: what nobody else remembers can't be told to be missing.
+    """
+    machine = scene.one(fault)
+    old = machine.disk.copy()
+
+    def swap() -> None:
+        if all(other.run for other in scene.machines):
+            scene.distrust()
+            machine.put_back(old)
+
+    return swap
+
+
+KINDS: dict[str, Apply] = {
+    "slow-disk": _slow_disk,
+    "stuck-disk": _stuck_disk,
+    "full-disk": _full_disk,
+    "failed-sync": _failed_sync,
+    "bit-flip": _bit_flip,
+    "torn-write": _torn_write,
+    "stale-disk": _stale_disk,
+}

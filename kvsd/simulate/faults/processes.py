@@ -1,0 +1,113 @@
+"""
+Faults of processes, and of the clocks that they read.
+"""
+
+from kvsd.simulate.faults.scene import Apply, End, Scene, nothing
+from kvsd.simulate.machine import Machine
+from kvsd.simulate.plan import Fault
+
+DAY_MS = 86_400_000
+
+
+def _down(machine: Machine) -> End:
+    machine.kept_down += 1
+
+    def up() -> None:
+        machine.kept_down = max(0, machine.kept_down - 1)
+        machine.start()
+
+    return up
+
+
+def _crash(scene: Scene, fault: Fault) -> End | None:
+    machine = scene.one(fault)
+    if machine.run is None:
+        return None
+    machine.crash()
+    return _down(machine)
+
+
+def _restart(scene: Scene, fault: Fault) -> End | None:
+    """Killed, and started again at once."""
+    machine = scene.one(fault)
+    if machine.run is None:
+        return None
+    machine.crash()
+    machine.start()
+    return nothing
+
+
+def _power_cut(scene: Scene, fault: Fault) -> End | None:
+    """All nodes crash at once, and start again after a moment."""
+    running = [machine for machine in scene.machines if machine.run]
+    if not running:
+        return None
+    for machine in running:
+        machine.crash()
+        scene.clock.after(0.2 + fault.degree, machine.start)
+    return nothing
+
+
+def _stop(scene: Scene, fault: Fault) -> End | None:
+    """An orderly end; the supervisor starts it again."""
+    machine = scene.one(fault)
+    if machine.run is None:
+        return None
+    machine.stop()
+    return nothing
+
+
+def _pause(scene: Scene, fault: Fault) -> End | None:
+    machine = scene.one(fault)
+    if machine.run is None:
+        return None
+    run = machine.run
+    run.paused = True
+    return lambda: scene.clock.resume(run)
+
+
+def _slow_node(scene: Scene, fault: Fault) -> End | None:
+    """Every event keeps the process busy for a while; a start ends that."""
+    run = scene.one(fault).run
+    if run is None:
+        return None
+    run.lag = 0.005 + 0.05 * fault.degree
+    return lambda: setattr(run, "lag", 0.0)
+
+
+def _mute(scene: Scene, fault: Fault) -> End:
+    """Clients of a node don't get its answers."""
+    machine = scene.one(fault)
+    machine.mute = 0.2 + 0.8 * fault.degree
+    return lambda: setattr(machine, "mute", 0.0)
+
+
+def _wrong_clock(machine: Machine, offset_ms: int) -> End:
+    machine.offset_ms = offset_ms
+    return lambda: setattr(machine, "offset_ms", 0)
+
+
+def _ahead(scene: Scene, fault: Fault) -> End:
+    return _wrong_clock(scene.one(fault), DAY_MS)
+
+
+def _behind(scene: Scene, fault: Fault) -> End:
+    return _wrong_clock(scene.one(fault), -DAY_MS)
+
+
+def _a_bit(scene: Scene, fault: Fault) -> End:
+    return _wrong_clock(scene.one(fault), int((fault.degree - 0.5) * 100_000))
+
+
+KINDS: dict[str, Apply] = {
+    "crash": _crash,
+    "restart": _restart,
+    "power-cut": _power_cut,
+    "stop": _stop,
+    "pause": _pause,
+    "slow-node": _slow_node,
+    "mute": _mute,
+    "clock-a-day-ahead": _ahead,
+    "clock-a-day-behind": _behind,
+    "clock-a-bit-wrong": _a_bit,
+}

@@ -1,0 +1,103 @@
+"""
+Faults of the network.
+"""
+
+from itertools import permutations
+
+from kvsd.simulate.faults.scene import Apply, End, Scene
+from kvsd.simulate.network import Direction, Network, Weather
+from kvsd.simulate.plan import Fault
+
+
+def _weather(network: Network, field: str, value: float | bool) -> End:
+    """Change one thing about the weather; the end of it is good weather."""
+    setattr(network.weather, field, value)
+    return lambda: setattr(network.weather, field, getattr(Weather(), field))
+
+
+def _loss(scene: Scene, fault: Fault) -> End:
+    return _weather(scene.network, "loss", 0.02 + 0.3 * fault.degree)
+
+
+def _doubling(scene: Scene, fault: Fault) -> End:
+    return _weather(scene.network, "doubling", 0.1 + 0.5 * fault.degree)
+
+
+def _overtaking(scene: Scene, fault: Fault) -> End:
+    return _weather(scene.network, "overtaking", 0.05 + 0.3 * fault.degree)
+
+
+def _jitter(scene: Scene, fault: Fault) -> End:
+    return _weather(scene.network, "jitter", 0.02 + 0.3 * fault.degree)
+
+
+def _damage(scene: Scene, fault: Fault) -> End:
+    return _weather(scene.network, "damage", 0.02 + 0.3 * fault.degree)
+
+
+def _misrouting(scene: Scene, fault: Fault) -> End:
+    return _weather(scene.network, "misrouting", 0.02 + 0.2 * fault.degree)
+
+
+def _resets(scene: Scene, fault: Fault) -> End:
+    ends = [_weather(scene.network, "loss", 0.05 + 0.3 * fault.degree), _weather(scene.network, "resets", True)]
+    return lambda: [end() for end in ends]
+
+
+def _slow_link(scene: Scene, fault: Fault) -> End:
+    one, other = scene.addresses(fault)[:2]
+    slow = scene.network.weather.slow
+    directions = [(one, other)] if fault.degree < 0.3 else [(one, other), (other, one)]
+    slow.update(dict.fromkeys(directions, 0.05 + 2 * fault.degree**2))
+    return lambda: [slow.pop(direction, None) for direction in directions]
+
+
+def _cut(network: Network, directions: list[Direction]) -> End:
+    cut = network.weather.cut
+    for direction in directions:
+        cut[direction] = cut.get(direction, 0) + 1
+
+    def mend() -> None:
+        for direction in directions:
+            cut[direction] = cut.get(direction, 0) - 1
+            if cut[direction] <= 0:
+                del cut[direction]
+
+    return mend
+
+
+def _partition(scene: Scene, fault: Fault) -> End:
+    """Some nodes on one side, all others on the other."""
+    inside = {scene.machines[number].address for number in fault.nodes[: 1 + int(fault.degree * len(fault.nodes))]}
+    pairs = permutations([machine.address for machine in scene.machines], 2)
+    return _cut(scene.network, [(one, other) for one, other in pairs if (one in inside) != (other in inside)])
+
+
+def _cut_link(scene: Scene, fault: Fault) -> End:
+    one, other = scene.addresses(fault)[:2]
+    return _cut(scene.network, [(one, other), (other, one)])
+
+
+def _one_way(scene: Scene, fault: Fault) -> End:
+    """A node hears nothing, or isn't heard, by some or all others."""
+    one = scene.machines[fault.nodes[0]].address
+    others = [m.address for m in scene.machines if m.address != one]
+    if fault.degree < 0.5:
+        others = [scene.machines[fault.nodes[1]].address]
+    outward = int(fault.degree * 100) % 2 == 0
+    return _cut(scene.network, [(one, other) if outward else (other, one) for other in others])
+
+
+KINDS: dict[str, Apply] = {
+    "loss": _loss,
+    "doubling": _doubling,
+    "overtaking": _overtaking,
+    "jitter": _jitter,
+    "damage": _damage,
+    "misrouting": _misrouting,
+    "resets": _resets,
+    "slow-link": _slow_link,
+    "partition": _partition,
+    "cut-link": _cut_link,
+    "one-way": _one_way,
+}

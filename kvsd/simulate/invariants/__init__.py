@@ -1,0 +1,1 @@
+"""What must hold at every step of a run, one invariant or a few to a module."""

@@ -1,0 +1,208 @@
+"""
+Machines: each has an address, a disk, a clock on the wall, and one run of kvsd after another.
+
+What runs is the real node with the real replica, on a simulated clock, network and disk.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+
+from kvsd.claim import BOOT_BITS, claim
+from kvsd.node import Node
+from kvsd.ports import StorageError
+from kvsd.replication.configuration import Configuration
+from kvsd.replication.limits import Limits
+from kvsd.replication.requests import Outcome
+from kvsd.replication.token import TokenError
+from kvsd.simulate.clock import Actor, ActorClock, Clock
+from kvsd.simulate.disk import SYNC_FAILED, Disk, SimulatedStorage, Tables
+from kvsd.simulate.door import Answer, Ask, Call, malformed, read_ask, tell
+from kvsd.simulate.monitor import Monitor
+from kvsd.simulate.network import Network, SimulatedTransport
+from kvsd.simulate.trace import Trace
+from kvsd.simulate.watched import WatchedReplica
+
+WALL_MS = 1_800_000_000_000
+"""The wall's time when the world begins."""
+SECRET = b"the secret of a simulated cluster"
+REVIVAL_SECONDS = 1.0
+"""After this long a supervisor starts a process again that ended by itself."""
+STOP_SECONDS = 4.0
+STALE = "older than what was acknowledged"
+"""What a node says that finds an old copy of its data under it."""
+
+
+class World(NamedTuple):
+    """What all machines share."""
+
+    clock: Clock
+    network: Network
+    trace: Trace
+    monitor: Monitor
+    founding: Configuration
+    limits: Limits
+    seed: str
+
+
+class Run(Actor):
+    """One run of kvsd on a machine, from its start to its end; ``died`` is told why it ended by itself."""
+
+    def __init__(
+        self, world: World, address: str, disk: Disk, boot: int, wall_ms: Callable[[], int], died: Callable[[str], None]
+    ) -> None:
+        super().__init__()
+        self._monitor = world.monitor
+        self._calls: dict[Call, None] = {}
+        storage = SimulatedStorage(disk, self)
+        identity, state = claim(storage, address, address.encode().ljust(16, b"."), boot, died)
+        self.replica = WatchedReplica(identity, world.limits, world.monitor)
+        transport = SimulatedTransport(world.network, self, address)
+        self.node = Node(self.replica, ActorClock(world.clock, self), wall_ms, storage, transport, SECRET, died)
+        self.node.start(self.replica.start(state, world.founding, (), self.node.now()))
+
+    def serve(self, ask: Ask, call: Call) -> None:
+        """Answer a client."""
+        try:
+            request = read_ask(self.node, ask)
+        except TokenError as error:
+            call.end(malformed(error))
+            return
+        self._calls[call] = None
+        outcome = self.node.ask(request)
+        call.asked(outcome)
+        outcome.addCallbacks(lambda outcome: self._answer(call, outcome), lambda _: self._calls.pop(call, None))
+
+    def _answer(self, call: Call, outcome: Outcome) -> None:
+        if not self.gone:
+            self._calls.pop(call, None)
+            self._monitor.answered(self.replica, outcome)
+            call.end(tell(self.node, outcome))
+
+    def end(self) -> None:
+        """All is over: nothing that was to come will, and connections break."""
+        self.gone = True
+        for call in list(self._calls):
+            call.end(Answer("none", why="the connection broke"))
+
+
+class Machine:
+    """One of the computers of a cluster, with a supervisor that keeps kvsd running."""
+
+    def __init__(self, world: World, address: str) -> None:
+        self.address = address
+        self.disk = Disk(world.clock, f"{world.seed} disk {address}")
+        self.run: Run | None = None
+        self.offset_ms = 0
+        """By how much its clock is wrong."""
+        self.mute = 0.0
+        """The share of answers to clients that get lost."""
+        self.kept_down = 0
+        """How many faults want it to be down."""
+        self._right: Tables | None = None
+        """Its data, while it runs with an old copy of it."""
+        self._world = world
+        self._chance = Random(f"{world.seed} machine {address}")
+
+    # Life
+
+    def start(self) -> None:
+        """Start kvsd, unless it runs or is to be down; where that fails, the supervisor tries again."""
+        if self.run or self.kept_down:
+            return
+        try:
+            self._begin()
+        except StorageError as error:
+            self._tell(f"does not start: {error}")
+            self._world.clock.after(REVIVAL_SECONDS, self.start)
+
+    def _begin(self) -> None:
+        boot = self._chance.getrandbits(BOOT_BITS)
+        started: list[Run] = []
+        run = Run(self._world, self.address, self.disk, boot, self._wall_ms, lambda why: self._died(started, why))
+        started.append(run)
+        self.run = run
+        self._world.network.attach(self.address, run, run.node.receive)
+        self._tell("starts")
+
+    def crash(self) -> None:
+        """The process ends this moment: what was not synced is gone, or most of it."""
+        if self.run:
+            self._end()
+            self._tell(f"crashes, with {self.disk.crash()} unsynced commits lost")
+
+    def stop(self) -> None:
+        """End kvsd in an orderly way."""
+        run = self.run
+        if run:
+            self._tell("is asked to stop")
+            stopped = Deferred.fromCoroutine(run.node.stop(STOP_SECONDS))
+            stopped.addBoth(lambda _: self._stopped(run))
+
+    def put_back(self, old: Tables) -> None:
+        """Start again with an old copy of the data; the right one is put back when kvsd refuses to go on."""
+        self.crash()
+        self._right, self.disk.tables = self.disk.copy(), old
+        self._tell("gets an old copy of its data")
+        self.start()
+
+    def mend(self) -> None:
+        """Make everything right again."""
+        self.kept_down, self.offset_ms, self.mute = 0, 0, 0.0
+        self.disk.mend()
+        if self.run:
+            self.run.lag = 0.0
+            self._world.clock.resume(self.run)
+        self.start()
+
+    def _stopped(self, run: Run) -> None:
+        if run is self.run:
+            self._end()
+            self._tell("has stopped")
+
+    def _died(self, started: list[Run], why: str) -> None:
+        if started and started[0] is not self.run:
+            return
+        found_out = self._right is not None and STALE in why
+        if SYNC_FAILED not in why and not found_out:
+            self._world.monitor.accuse("fail-stop", f"{self.address} ended by itself: {why}")
+        if self.run:
+            self._end()
+        self.disk.crash()
+        self._tell(f"ends by itself: {why}")
+        if found_out and self._right:
+            self.disk.tables, self._right = self._right, None
+
+    def _end(self) -> None:
+        """The process is gone; a supervisor starts it again, unless somebody else did."""
+        assert self.run is not None, "only what runs can end"
+        self._world.network.detach(self.address)
+        self.run.end()
+        self.run = None
+        self._world.clock.after(REVIVAL_SECONDS, self.start)
+
+    def _wall_ms(self) -> int:
+        return WALL_MS + int(self._world.clock.seconds() * 1000) + self.offset_ms
+
+    def _tell(self, what: str) -> None:
+        self._world.trace.tell((self.address,), what)
+
+    # Clients
+
+    def ask(self, ask: Ask, answered: Callable[[Answer], None]) -> Call:
+        """A client asks; it hears an answer, or that there is none, or nothing at all."""
+        latency = 0.0003 + 0.002 * self._chance.random()
+        call = Call(self._world.clock, latency, answered)
+        self._world.clock.after(latency, lambda: self._arrive(ask, call))
+        return call
+
+    def _arrive(self, ask: Ask, call: Call) -> None:
+        run = self.run
+        if run is None:
+            call.end(Answer("none", why="nobody listens there"))
+        elif self.mute and self._chance.random() < self.mute:
+            run.serve(ask, Call(self._world.clock, 0.0, lambda _: None))
+        else:
+            self._world.clock.after(0.0, lambda: run.serve(ask, call), run)

@@ -1,0 +1,122 @@
+"""
+The monitor of a run: shown every event and every effect of every replica, it has the invariants look at them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from kvsd.replication.effects import Effect, Keep, Note, Reply, Send, Write
+from kvsd.replication.messages import Forwarded, Message, Sender
+from kvsd.replication.replica import Replica
+from kvsd.replication.requests import Outcome, Outdated
+from kvsd.replication.saved import Saved
+from kvsd.simulate.history import Violation
+from kvsd.simulate.trace import Trace
+
+Vector = Mapping[bytes, int]
+Disks = Callable[[str], Mapping[str, Vector]]
+"""By the address of a node: what its disk holds, as a vector for each shard."""
+
+MAX_ACCUSATIONS = 20
+
+
+class Invariant:
+    """Something that must always hold; what it has no opinion on it lets pass."""
+
+    def __init__(self, monitor: "Monitor") -> None:
+        self.monitor = monitor
+        self.accuse = monitor.accuse
+        self.disks = monitor.disks
+
+    def started(self, replica: Replica, saved: Saved) -> None:
+        """A replica starts with what its disk knew."""
+
+    def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
+        """A replica wants these to be kept."""
+
+    def synced(self, replica: Replica, position: int) -> None:
+        """A replica is told that everything up to a position is durable."""
+
+    def hears(self, replica: Replica, sender: Sender, messages: Sequence[Message]) -> None:
+        """A replica is about to hear messages."""
+
+    def decided(self, replica: Replica, outcome: Outcome) -> None:
+        """A replica has decided what becomes of a request; nobody was told yet."""
+
+    def answered(self, replica: Replica, outcome: Outcome) -> None:
+        """A client is told an outcome by its node."""
+
+    def ticked(self, replica: Replica) -> None:
+        """Time has passed at a replica."""
+
+
+class Monitor:
+    """Shows everything to everyone and remembers what was broken."""
+
+    def __init__(self, trace: Trace, disks: Disks) -> None:
+        self.violations: list[Violation] = []
+        self.disks = disks
+        self.trusting = True
+        """Whether disks hold what they once held; not where an old copy was put back."""
+        self._trace = trace
+        self._invariants: list[Invariant] = []
+
+    def watch_for(self, invariant: Invariant) -> None:
+        """From now on, check an invariant."""
+        self._invariants.append(invariant)
+
+    def distrust(self) -> None:
+        """From now on, disks may have been put back in time."""
+        self.trusting = False
+
+    def accuse(self, rule: str, text: str) -> None:
+        """An invariant was broken."""
+        if len(self.violations) < MAX_ACCUSATIONS:
+            self.violations.append(Violation(rule, text))
+            self._trace.tell((), f"VIOLATION {rule}: {text}")
+
+    # What is shown
+
+    def started(self, replica: Replica, saved: Saved) -> None:
+        """A replica starts."""
+        for invariant in self._invariants:
+            invariant.started(replica, saved)
+
+    def hears(self, replica: Replica, sender: Sender, messages: Sequence[Message]) -> None:
+        """A replica is about to hear messages."""
+        for invariant in self._invariants:
+            invariant.hears(replica, sender, messages)
+
+    def synced(self, replica: Replica, position: int) -> None:
+        """A replica is told of what is durable."""
+        for invariant in self._invariants:
+            invariant.synced(replica, position)
+
+    def ticked(self, replica: Replica) -> None:
+        """Time has passed at a replica."""
+        for invariant in self._invariants:
+            invariant.ticked(replica)
+
+    def answered(self, replica: Replica, outcome: Outcome) -> None:
+        """A client is told an outcome."""
+        for invariant in self._invariants:
+            invariant.answered(replica, outcome)
+
+    def sees(self, replica: Replica, effects: Sequence[Effect]) -> None:
+        """A replica wants something done."""
+        for effect in effects:
+            match effect:
+                case Write(position, changes):
+                    for invariant in self._invariants:
+                        invariant.wrote(replica, position, changes)
+                case Send(_, _, Forwarded(outcome=outcome)) | Reply(outcome=outcome):
+                    if not isinstance(outcome, Outdated):
+                        self._decided(replica, outcome)
+                case Note(event, facts):
+                    told = "".join(f" {name}={fact}" for name, fact in facts.items())
+                    self._trace.tell((replica.state.identity.address,), f"notes {event}{told}")
+                case _:
+                    pass
+
+    def _decided(self, replica: Replica, outcome: Outcome) -> None:
+        for invariant in self._invariants:
+            invariant.decided(replica, outcome)

@@ -1,0 +1,166 @@
+"""
+The plan of a run, drawn from its seed: the cluster, what goes wrong and when, and what clients do.
+
+A plan is data.  It can be kept in a file, cut down, and run again; nothing but the plan decides a run.
+"""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Literal
+
+from msgspec import Struct
+
+Deed = Literal["get", "put", "delete", "watch", "take"]
+
+SHAPES = ((2, 1), (3, 1), (3, 1), (4, 2), (4, 2), (5, 2), (5, 2), (6, 2), (6, 3))
+"""Nodes and shards of the clusters that are drawn."""
+_MIX: dict[Deed, int] = {"get": 12, "put": 5, "delete": 2}
+KEYS = ("a", "b", "c", "d", "e", "f")
+CLIENTS = 8
+FOUNDING_SECONDS = 2.0
+
+
+class Step(Struct, omit_defaults=True):
+    """
+    What a client does: after some seconds it asks a node for a deed on a key.
+
+    ``watch`` reads until the key has another value than the client last saw; ``take`` has it carry the tokens of
+    another client (``other``), beside its own or in their stead.  It waits ``patience`` seconds for an answer and
+    makes so many ``tries``, all under one id where it is ``named``.
+    """
+
+    after: float
+    deed: Deed
+    node: int = 0
+    key: str = ""
+    wait: float = 0.0
+    patience: float = 3.0
+    tries: int = 1
+    named: bool = False
+    other: int = 0
+    instead: bool = False
+
+
+class Fault(Struct, omit_defaults=True):
+    """Something that goes wrong at a time, for some seconds, with some nodes; how bad it is means what its kind says."""
+
+    kind: str
+    at: float
+    seconds: float
+    nodes: tuple[int, ...] = ()
+    degree: float = 0.0
+
+
+class Plan(Struct, omit_defaults=True):
+    """
+    An episode of a run: the seed, the cluster, how many seconds things go wrong, the faults, a script for each client.
+    """
+
+    seed: int
+    nodes: int
+    shards: int
+    seconds: float
+    page_bytes: int
+    log_bytes: int
+    requests: int
+    faults: list[Fault]
+    scripts: list[list[Step]]
+    episode: int = 0
+
+
+def draw_plan(
+    seed: int, kinds: Sequence[str], shape: tuple[int, int] | None = None, seconds: float = 30.0, episode: int = 0
+) -> Plan:
+    """
+    The plan of a seed: so many seconds with faults of these kinds.
+
+    The cluster has the shape (nodes and shards) that is given, or one that is drawn too.  A run may have several
+    episodes, with a plan each.
+    """
+    name = f"{seed} {episode}"
+    chance = Random(f"plan {name}")
+    nodes, shards = shape or chance.choice(SHAPES)
+    until = FOUNDING_SECONDS + seconds
+    return Plan(
+        seed=seed,
+        nodes=nodes,
+        shards=shards,
+        seconds=until,
+        page_bytes=chance.choice([300, 1_000, 262_144]),
+        log_bytes=chance.choice([500, 3_000, 67_108_864]),
+        requests=chance.choice([65_536, 65_536, 50]),
+        faults=_faults(Random(f"faults {name}"), kinds, nodes, until),
+        scripts=[*_scripts(name, nodes, until), *_probes(Random(f"probes {name}"), nodes, until)],
+        episode=episode,
+    )
+
+
+def _faults(chance: Random, kinds: Sequence[str], nodes: int, until: float) -> list[Fault]:
+    """Faults that overlap, of a few kinds that this run is about and some of all others."""
+    if not kinds:
+        return []
+    about = chance.sample(kinds, min(len(kinds), chance.randint(2, 5)))
+    faults = []
+    now = FOUNDING_SECONDS
+    while now < until:
+        now += chance.expovariate(0.45)
+        kind = chance.choice(about) if chance.random() < 0.7 else chance.choice(kinds)
+        seconds = min(chance.choice([0.5, 2.0, 5.0, 12.0, 30.0]) * (0.5 + chance.random()), until - now)
+        if seconds > 0:
+            some = tuple(chance.sample(range(nodes), chance.choice([2, 2, 3]) if nodes > 2 else 2))
+            faults.append(Fault(kind, round(now, 3), round(seconds, 3), some, round(chance.random(), 3)))
+    return faults
+
+
+def _scripts(name: str, nodes: int, until: float) -> list[list[Step]]:
+    """What clients do that go their own ways."""
+    return [_script(Random(f"client {name} {number}"), nodes, until) for number in range(CLIENTS)]
+
+
+def _script(chance: Random, nodes: int, until: float) -> list[Step]:
+    home, pause = chance.randrange(nodes), chance.choice([0.2, 0.5, 1.0, 2.0])
+    keys = chance.sample(KEYS, 3) if chance.random() < 0.5 else list(KEYS)
+    patient = chance.choice([0.0, 0.0, 1.0, 3.0])
+    steps: list[Step] = []
+    now = FOUNDING_SECONDS
+    while now < until:
+        after = round(chance.expovariate(1 / pause), 4)
+        now += after
+        if chance.random() < 0.05:
+            steps.append(Step(after, "take", other=chance.randrange(CLIENTS), instead=chance.random() < 0.3))
+            continue
+        if chance.random() < 0.03:
+            home = chance.randrange(nodes)
+        steps.append(
+            Step(
+                after,
+                chance.choices(list(_MIX), list(_MIX.values()))[0],
+                home if chance.random() < 0.8 else chance.randrange(nodes),
+                chance.choice(keys),
+                patient,
+                chance.choice([0.3, 2.0, 5.0]),
+                chance.choice([1, 1, 3]),
+                chance.random() < 0.6,
+            )
+        )
+    return steps
+
+
+def _probes(chance: Random, nodes: int, until: float) -> list[list[Step]]:
+    """
+    Chains: one client writes x, another sees it and writes y, a third sees y and then reads x.
+
+    Each works at a node of its own, on keys that nobody else writes.
+    """
+    first, second, third = (chance.randrange(nodes) for _ in range(3))
+    writes: list[Step] = []
+    answers: list[Step] = []
+    reads: list[Step] = []
+    now = FOUNDING_SECONDS
+    while now < until:
+        after = round(1 + 2 * chance.random(), 4)
+        now += after
+        writes.append(Step(after, "put", first, "x"))
+        answers += [Step(0.02, "watch", second, "x", tries=15), Step(0.0, "put", second, "y")]
+        reads += [Step(0.02, "watch", third, "y", tries=15), Step(0.0, "get", third, "x")]
+    return [writes, answers, reads]

@@ -1,0 +1,72 @@
+"""
+A cluster in a simulated world, put together from its parts.
+"""
+
+from collections.abc import Mapping
+
+from kvsd.ports import Table
+from kvsd.replication.causality import VersionVector
+from kvsd.replication.configuration import founding_configuration
+from kvsd.replication.effects import SetVector
+from kvsd.replication.limits import Limits
+from kvsd.simulate.clock import Clock
+from kvsd.simulate.invariants.delivery import Delivery
+from kvsd.simulate.invariants.durability import Durability, Stability
+from kvsd.simulate.invariants.honesty import Bounds, Honesty
+from kvsd.simulate.invariants.rows import Rows
+from kvsd.simulate.machine import Machine, World
+from kvsd.simulate.monitor import Monitor
+from kvsd.simulate.network import Network
+from kvsd.simulate.plan import Plan
+from kvsd.simulate.trace import Trace
+from kvsd.wire import entries, owner_entry, saved
+
+
+class Cluster:
+    """All that there is in a run: machines, a network between them, clients, and who watches."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.clock = Clock()
+        self.trace = Trace(self.clock)
+        self.network = Network(self.clock, self.trace, f"{plan.seed} network")
+        self.monitor = Monitor(self.trace, self.on_disk)
+        self.rows = Rows(self.monitor)
+        for invariant in (Delivery, Durability, Stability, Honesty, Bounds):
+            self.monitor.watch_for(invariant(self.monitor))
+        self.monitor.watch_for(self.rows)
+        addresses = [f"10.0.0.{number + 1}:8090" for number in range(plan.nodes)]
+        self.configuration = founding_configuration(addresses, plan.shards)
+        limits = Limits(page_bytes=plan.page_bytes, log_bytes=plan.log_bytes, requests=plan.requests)
+        world = World(self.clock, self.network, self.trace, self.monitor, self.configuration, limits, str(plan.seed))
+        self.machines = {address: Machine(world, address) for address in addresses}
+        self._keys: dict[str, list[bytes]] = {}
+        """By address: under what keys its disk has vectors, which never changes once there are any."""
+        self._vectors: dict[tuple[str, bytes], tuple[bytes, dict[str, VersionVector]]] = {}
+
+    def on_disk(self, address: str) -> Mapping[str, VersionVector]:
+        """What a node's disk holds, as a vector for each shard."""
+        meta = self.machines[address].disk.tables[Table.META]
+        found: dict[str, VersionVector] = {}
+        for key in self._keys.get(address) or self._find_keys(address):
+            if key in meta:
+                found |= self._vector(address, key, meta[key][0])
+        return found
+
+    def _find_keys(self, address: str) -> list[bytes]:
+        meta = self.machines[address].disk.tables[Table.META]
+        keys = self._keys[address] = [key for key in meta if key.startswith(_ROLES)]
+        return keys
+
+    def _vector(self, address: str, key: bytes, value: bytes) -> dict[str, VersionVector]:
+        """The vector in an entry; reading it anew each time would take most of a run."""
+        known = self._vectors.get((address, key))
+        if known is None or known[0] is not value:
+            _, owner, owned = owner_entry(b"." * 16, address)
+            assert owned is not None
+            roles = saved([(owner, owned), (key, value)], [], [])[1].roles.values()
+            known = self._vectors[address, key] = (value, {role.shard: role.vector for role in roles})
+        return known[1]
+
+
+_ROLES = next(key for _, key, _ in entries([SetVector(b"", "", {}, 0, 0)]))
+"""What the keys of vectors begin with."""

@@ -1,0 +1,1 @@
+"""Whole clusters in one process: the parts of the simulator, its checkers, and schedules that once found a defect."""
