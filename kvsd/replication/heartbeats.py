@@ -6,7 +6,6 @@ nodes have one exchange an interval.  A node whose disk has not finished a write
 acknowledge anything, and its peers should know.
 """
 
-from kvsd.replication.causality import VersionVector
 from kvsd.replication.effects import Now
 from kvsd.replication.founding import Founding
 from kvsd.replication.liveness import Peer
@@ -14,6 +13,7 @@ from kvsd.replication.messages import AskConfiguration, Heartbeat, Sender
 from kvsd.replication.state import State
 
 MAX_STRANGERS = 256
+STALE = "{} {}: the data is older than what was acknowledged (a stale copy of the data directory?)"
 
 
 class Heartbeats:
@@ -54,6 +54,7 @@ class Heartbeats:
             silent_ms=state.liveness.silences(now.monotonic),
             vectors={shard: dict(role.durable) for shard, role in state.roles.items()},
             founded={address: binding.instance for address, binding in state.bindings.items() if binding.founded},
+            reported={peer.address: peer.reported for peer in state.liveness.peers.values() if peer.reported},
         )
 
     def heard(self, sender: Sender, message: Heartbeat, now: Now) -> None:
@@ -68,7 +69,11 @@ class Heartbeats:
         peer.hlc = message.hlc
         peer.ahead_ms = now.wall_ms - message.wall_ms
         state.liveness.hearsay(message.silent_ms, now.monotonic)
-        self._report(peer, sender, message.vectors)
+        genuine = state.is_genuine(sender.address, sender.instance)
+        peer.instance, peer.epoch = sender.instance, sender.epoch
+        peer.report(message.vectors if genuine else {})
+        if genuine:
+            self._remember(peer, message.reported.get(state.identity.address, {}))
         if peer.told is None or now.monotonic - peer.told > state.limits.heartbeat_seconds / 2:
             self._greet(peer, self.message(now), now)
 
@@ -82,12 +87,19 @@ class Heartbeats:
             self._strangers[address] = now.monotonic
             state.out.send(address, self.message(now), after=0)
 
-    def _report(self, peer: Peer, sender: Sender, vectors: dict[str, VersionVector]) -> None:
-        genuine = self._state.is_genuine(sender.address, sender.instance)
-        peer.instance, peer.epoch, peer.vectors = sender.instance, sender.epoch, vectors if genuine else {}
+    def _remember(self, peer: Peer, reported: dict[str, int]) -> None:
+        """
+        Stop where a peer has seen more of this node than there is now: its disk was put back in time.
+
+        Others may have acted on what it said it had: left it out of tokens, and forgotten it themselves.
+        """
         for shard, role in self._state.roles.items():
-            if peer.vectors.get(shard, {}).get(role.writer, 0) > role.vector.get(role.writer, 0):
+            written = role.vector.get(role.writer, 0)
+            if peer.vectors.get(shard, {}).get(role.writer, 0) > written:
                 self._state.out.halt(
-                    f"{peer.address} has writes of this node's that this node's disk has not: the data is older than "
-                    "what was acknowledged (a stale copy of the data directory?)"
+                    STALE.format(peer.address, "has writes of this node's that this node's disk has not")
+                )
+            elif reported.get(shard, 0) > sum(role.vector.values()):
+                self._state.out.halt(
+                    STALE.format(peer.address, "was told by this node of writes that its disk has not")
                 )

@@ -44,6 +44,8 @@ class Peer:
         self.told: float | None = None
         """When it was last sent a heartbeat."""
         self.vectors: dict[str, VersionVector] = {}
+        self.reported: dict[str, int] = {}
+        """How many writes it ever said to hold, by shard."""
         self.hlc = 0
         """The latest stamp that it has drawn or seen."""
         self.ahead_ms = 0
@@ -60,6 +62,12 @@ class Peer:
         self._beat = now
         self._mean += (gap - self._mean) / 8
         self._deviation += (abs(gap - self._mean) - self._deviation) / 4
+
+    def report(self, vectors: dict[str, VersionVector]) -> None:
+        """It says what its replicas hold durably; that it says less than before is not forgotten."""
+        self.vectors = vectors
+        for shard, vector in vectors.items():
+            self.reported[shard] = max(sum(vector.values()), self.reported.get(shard, 0))
 
     def patience(self, limits: Limits) -> float:
         """For how many seconds silence means nothing; fewer while it has to prove itself."""

@@ -26,7 +26,8 @@ class Heartbeat(Struct, frozen=True, array_like=True, tag=True):
     ``wall_ms`` is the sender's clock and ``hlc`` its latest stamp; ``silent_ms`` says for each node how long ago the
     sender heard of it;
     ``vectors`` what each of its replicas holds durably, by shard; ``founded`` the instances that are known to have
-    been bound to their addresses by a majority.
+    been bound to their addresses by a majority; ``reported`` how many writes other nodes said that they hold durably,
+    by address and shard: who once said more than it has now was given an old copy of its data.
     """
 
     wall_ms: Milliseconds
@@ -34,6 +35,7 @@ class Heartbeat(Struct, frozen=True, array_like=True, tag=True):
     silent_ms: dict[str, Milliseconds]
     vectors: dict[str, VersionVector]
     founded: dict[str, Instance]
+    reported: dict[str, dict[str, int]]
 
 
 class Bind(Struct, frozen=True, array_like=True, tag=True):

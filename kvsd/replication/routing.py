@@ -63,7 +63,22 @@ class Routing:
             return "this node was not added to a shard"
         if not state.founded:
             return "the cluster is forming: a majority of the view has not answered yet"
+        if self._is_meeting():
+            return "this node was started again and is meeting the other members of its shard"
         return ""
+
+    def _is_meeting(self) -> bool:
+        """
+        Whether this node has just been started again and not heard yet of all other members of its shards.
+
+        They may remember that it once had more than it has now; until then it must not serve.  Who is silent for as
+        long as a node may be before it counts as down is not waited for.
+        """
+        state = self._state
+        if state.restored is None or state.now.monotonic - state.restored >= state.limits.down_seconds:
+            return False
+        others = {address for shard in state.roles for address in state.members(shard)} - {state.identity.address}
+        return not all(state.liveness.peers[address].vectors for address in others)
 
     def _shard(self, request: Request) -> str:
         return request.shard if isinstance(request, CountKeys) else self._state.shard_of(request.key)[1]

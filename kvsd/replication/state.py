@@ -57,6 +57,8 @@ class State:
         self._writing_since: float | None = None
         self.now = Now(0.0, 0)
         """The time of the event at hand."""
+        self.restored: float | None = None
+        """When it took up what its disk had (monotonic seconds); None if that was nothing."""
         self.usurped = False
         """Whether the majority has bound this node's address to another instance."""
 
@@ -75,6 +77,7 @@ class State:
 
     def restore(self, saved: Saved) -> None:
         """Take up where the disk left off."""
+        self.restored = self.now.monotonic if saved.configuration else None
         self.clock.witness(saved.hlc)
         self.configuration = saved.configuration
         self.bindings = {address: Binding(*binding) for address, binding in saved.bindings.items()}

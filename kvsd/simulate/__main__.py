@@ -93,9 +93,26 @@ def main(
     if seeds:
         sys.exit(sweep(range(seed, seed + seeds), setting, jobs))
     quietly()
-    plans = [msgspec.json.decode(file.read_bytes(), type=Plan)] if file else setting.plans(seed)
+    plans = [kept_plan(file)] if file else setting.plans(seed)
     replay = f"--plan {file}" if file else f"--seed {seed}{setting.options()}"
     sys.exit(tell(plans, replay, smaller=smaller))
+
+
+def kept_plan(file: Path) -> Plan:
+    """The plan in a file.  Raises UsageError where it holds none, or one that can't be run."""
+    try:
+        plan = msgspec.json.decode(file.read_bytes(), type=Plan)
+    except msgspec.MsgspecError as error:
+        raise click.UsageError(f"{file} is no plan: {error}") from None
+    if not 0 < 2 * plan.shards <= plan.nodes:
+        raise click.UsageError(f"{file} has {plan.shards} shards on {plan.nodes} nodes, each needs at least 2")
+    numbers = {number for fault in plan.faults for number in fault.nodes}
+    numbers |= {step.node for script in plan.scripts for step in script}
+    if not numbers <= set(range(plan.nodes)):
+        raise click.UsageError(f"{file} speaks of nodes beyond the {plan.nodes} that it has")
+    if unknown := [fault.kind for fault in plan.faults if fault.kind not in KINDS]:
+        raise click.UsageError(f"{file} has a fault of a kind that there is not: {unknown[0]}")
+    return plan
 
 
 # One run

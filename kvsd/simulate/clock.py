@@ -100,12 +100,17 @@ class Clock:
 
     def after(self, seconds: float, call: Callable[[], object], actor: Actor | None = None) -> Timer:
         """Have something called after some seconds, by an actor or by the world itself."""
+        return self.at(self._now + seconds, call, actor)
+
+    def at(self, due: float, call: Callable[[], object], actor: Actor | None = None) -> Timer:
+        """Have something called at a time."""
         timer = Timer(self, actor, 0.0, call)
-        self.place(timer, self._now + seconds)
+        self.place(timer, due)
         return timer
 
     def place(self, timer: Timer, due: float) -> None:
-        """Put a timer at a time; where it was before counts no more."""
+        """Put a timer at a time, which is not before now; where it was before counts no more."""
+        due = due if due > self._now else self._now
         self._entries += 1
         timer.due = due
         timer.entry = self._entries
@@ -124,7 +129,7 @@ class Clock:
                 self.place(timer, self._now)
 
     def run(self, until: float) -> None:
-        """Let time pass."""
+        """Let time pass until then; it never goes back."""
         heap = self._heap
         while heap and heap[0][0] <= until:
             due, entry, timer = heappop(heap)
@@ -143,7 +148,7 @@ class Clock:
             else:
                 actor.busy_until = due + actor.lag
                 timer.run()
-        self._now = until
+        self._now = max(self._now, until)
 
 
 @implementer(IReactorTime)

@@ -20,6 +20,7 @@ from kvsd.simulate.clock import Actor, Clock
 Tables = dict[Table, dict[bytes, tuple[bytes, int]]]
 """Values and their checksums, by table and key."""
 
+BACKUP_COMMITS = 20
 SYNC_FAILED = "the disk failed to sync"
 
 
@@ -52,6 +53,9 @@ class Disk:
     def __init__(self, clock: Clock, seed: str) -> None:
         self.health = Health()
         self.tables: Tables = {table: {} for table in Table}
+        self.backup: Tables | None = None
+        """A copy of what was on the medium some time ago."""
+        self._kept = 0
         self._clock = clock
         self._chance = Random(seed)
         self._commits: deque[_Commit] = deque()
@@ -94,6 +98,9 @@ class Disk:
         self.go_on()
 
     def _keep(self, changes: Iterable[Change]) -> None:
+        self._kept += 1
+        if self._kept % BACKUP_COMMITS == 0:
+            self.backup = self.copy()
         for table, key, value in changes:
             if value is None:
                 self.tables[table].pop(key, None)

@@ -57,11 +57,14 @@ class Run(Actor):
         self._monitor = world.monitor
         self._calls: dict[Call, None] = {}
         storage = SimulatedStorage(disk, self)
-        identity, state = claim(storage, address, address.encode().ljust(16, b"."), boot, died)
+        identity, self._saved = claim(storage, address, address.encode().ljust(16, b"."), boot, died)
         self.replica = WatchedReplica(identity, world.limits, world.monitor)
         transport = SimulatedTransport(world.network, self, address)
         self.node = Node(self.replica, ActorClock(world.clock, self), wall_ms, storage, transport, SECRET, died)
-        self.node.start(self.replica.start(state, world.founding, (), self.node.now()))
+
+    def begin(self, founding: Configuration) -> None:
+        """Take up what the disk knows, or found a cluster."""
+        self.node.start(self.replica.start(self._saved, founding, (), self.node.now()))
 
     def serve(self, ask: Ask, call: Call) -> None:
         """Answer a client."""
@@ -74,6 +77,7 @@ class Run(Actor):
         outcome = self.node.ask(request)
         call.asked(outcome)
         outcome.addCallbacks(lambda outcome: self._answer(call, outcome), lambda _: self._calls.pop(call, None))
+        outcome.addErrback(lambda failure: self._monitor.accuse("no-exception", failure.getTraceback()))
 
     def _answer(self, call: Call, outcome: Outcome) -> None:
         if not self.gone:
@@ -120,12 +124,11 @@ class Machine:
 
     def _begin(self) -> None:
         boot = self._chance.getrandbits(BOOT_BITS)
-        started: list[Run] = []
-        run = Run(self._world, self.address, self.disk, boot, self._wall_ms, lambda why: self._died(started, why))
-        started.append(run)
+        run = Run(self._world, self.address, self.disk, boot, self._wall_ms, lambda why: self._died(run, why))
         self.run = run
         self._world.network.attach(self.address, run, run.node.receive)
         self._tell("starts")
+        run.begin(self._world.founding)
 
     def crash(self) -> None:
         """The process ends this moment: what was not synced is gone, or most of it."""
@@ -141,10 +144,14 @@ class Machine:
             stopped = Deferred.fromCoroutine(run.node.stop(STOP_SECONDS))
             stopped.addBoth(lambda _: self._stopped(run))
 
+    def is_imposed_upon(self) -> bool:
+        """Whether it runs with an old copy of its data."""
+        return self._right is not None
+
     def put_back(self, old: Tables) -> None:
         """Start again with an old copy of the data; the right one is put back when kvsd refuses to go on."""
         self.crash()
-        self._right, self.disk.tables = self.disk.copy(), old
+        self._right, self.disk.tables = self.disk.tables, {table: dict(entries) for table, entries in old.items()}
         self._tell("gets an old copy of its data")
         self.start()
 
@@ -162,14 +169,13 @@ class Machine:
             self._end()
             self._tell("has stopped")
 
-    def _died(self, started: list[Run], why: str) -> None:
-        if started and started[0] is not self.run:
+    def _died(self, run: Run, why: str) -> None:
+        if run is not self.run:
             return
         found_out = self._right is not None and STALE in why
         if SYNC_FAILED not in why and not found_out:
             self._world.monitor.accuse("fail-stop", f"{self.address} ended by itself: {why}")
-        if self.run:
-            self._end()
+        self._end()
         self.disk.crash()
         self._tell(f"ends by itself: {why}")
         if found_out and self._right:
@@ -202,7 +208,8 @@ class Machine:
         run = self.run
         if run is None:
             call.end(Answer("none", why="nobody listens there"))
-        elif self.mute and self._chance.random() < self.mute:
-            run.serve(ask, Call(self._world.clock, 0.0, lambda _: None))
-        else:
-            self._world.clock.after(0.0, lambda: run.serve(ask, call), run)
+            return
+        heard = call
+        if self.mute and self._chance.random() < self.mute:
+            heard = Call(self._world.clock, 0.0, lambda _: None)
+        self._world.clock.after(0.0, lambda: run.serve(ask, heard), run)

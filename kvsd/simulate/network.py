@@ -145,6 +145,8 @@ class _Exchange:
         self._actor = actor
         self._there = (sender, receiver)
         self._back = (receiver, sender)
+        self._late = network.clock.seconds() + TIMEOUT_SECONDS
+        """When the sender gives up."""
         self._deadline: Timer | None = None
         self.answered: Deferred[bytes] = Deferred()
 
@@ -156,8 +158,8 @@ class _Exchange:
             self._lose()
             return
         delay = network.delay(there)
-        if delay > TIMEOUT_SECONDS / 2:
-            self._expect(TIMEOUT_SECONDS)
+        if delay >= TIMEOUT_SECONDS:
+            self._give_up_in_time()
         network.call(delay, lambda: self._arrive(body, "arrives"))
         if network.doubles(there):
             network.call(delay + network.delay(there), lambda: self._arrive(body, "arrives again"))
@@ -169,7 +171,7 @@ class _Exchange:
             self._network.note(self._there, "finds nobody")
             self._refuse("nobody listens there")
         elif host.actor.is_busy(self._network.clock.seconds()):
-            self._expect(TIMEOUT_SECONDS)
+            self._give_up_in_time()
             self._network.call(0.0, lambda: self._take(host, body, what), host.actor)
         else:
             self._take(host, body, what)
@@ -184,10 +186,17 @@ class _Exchange:
         if host.actor.gone:
             self._refuse("it closed the connection")
         elif self._network.passes(self._back):
-            self._network.call(self._network.delay(self._back), lambda: self._end(answer), self._actor)
+            self._return(lambda: self._end(answer))
         else:
             self._network.note(self._back, "answer lost")
             self._lose()
+
+    def _return(self, arrive: Callable[[], None]) -> None:
+        """Something is on its way back, for longer maybe than the sender waits."""
+        delay = self._network.delay(self._back)
+        if self._network.clock.seconds() + delay >= self._late:
+            self._give_up_in_time()
+        self._network.call(delay, arrive, self._actor)
 
     def _end(self, answer: bytes) -> None:
         """The answer is there; one that nobody waits for any more, or the second, goes nowhere."""
@@ -198,20 +207,20 @@ class _Exchange:
     # Failing
 
     def _refuse(self, why: str) -> None:
-        self._network.call(self._network.delay(self._back), lambda: self._fail(why, late=False), self._actor)
+        self._return(lambda: self._fail(why, late=False))
 
     def _lose(self) -> None:
         """Nothing will come: the sender finds out by a reset, or only by waiting."""
         if self._network.weather.resets:
             self._refuse("the connection was reset")
         else:
-            self._expect(TIMEOUT_SECONDS)
+            self._give_up_in_time()
 
-    def _expect(self, seconds: float) -> None:
-        """Let the sender wait for so long and no longer."""
+    def _give_up_in_time(self) -> None:
+        """Have the sender wait no longer than it does; only for what may take so long, for timers cost time."""
         if self._deadline is None and not self.answered.called:
-            self._deadline = self._network.call(
-                seconds, lambda: self._fail("no answer in time", late=True), self._actor
+            self._deadline = self._network.clock.at(
+                self._late, lambda: self._fail("no answer in time", late=True), self._actor
             )
 
     def _fail(self, why: str, *, late: bool) -> None:

@@ -121,12 +121,12 @@ class Episode:
     def run(self) -> list[FinalState]:
         """The storm, the quiet and the judgement; returns what there is in the end."""
         cluster, plan = self._cluster, self._plan
-        start = cluster.clock.seconds()
+        until = cluster.clock.seconds() + plan.seconds
         for client in self._clients:
             client.begin()
         for fault in plan.faults:
-            cluster.clock.after(fault.at, self._breaking(fault))
-        cluster.clock.run(start + plan.seconds)
+            cluster.clock.after(fault.at, self._breaking(fault, until))
+        cluster.clock.run(until)
         for client in self._clients:
             client.finish()
         self._mend()
@@ -138,17 +138,20 @@ class Episode:
 
     # Faults
 
-    def _breaking(self, fault: Fault) -> Callable[[], None]:
-        """What makes a fault happen, unless it finds nothing to break."""
+    def _breaking(self, fault: Fault, until: float) -> Callable[[], None]:
+        """What makes a fault happen, unless it finds nothing to break; it ends before all is mended."""
 
         def happen() -> None:
+            if self._cluster.clock.seconds() < self._scene.calm_until:
+                return
             end = KINDS[fault.kind](self._scene, fault)
             if end is None:
                 return
             self.faults[fault.kind] += 1
             places = tuple(self._scene.addresses(fault))
             self._cluster.trace.tell(places, f"{fault.kind} ({fault.degree:g}) for {fault.seconds:g} s")
-            self._cluster.clock.after(min(fault.seconds, self._plan.seconds - fault.at), end)
+            clock = self._cluster.clock
+            clock.at(min(clock.seconds() + fault.seconds, until), end)
 
         return happen
 

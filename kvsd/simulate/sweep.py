@@ -71,12 +71,20 @@ def _drop(event: LogEvent) -> None:
     """Log nothing."""
 
 
-def over_all(work: Callable[[T], R], tasks: Iterable[T], processes: int) -> Iterator[R]:
-    """Do some work for every task, in so many processes; the results come in the order of the tasks."""
+def over_all(work: Callable[[T], R], tasks: Iterable[T], processes: int, chunk: int = CHUNK) -> Iterator[R]:
+    """
+    Do some work for every task, in so many processes; the results come in the order of the tasks.
+
+    A process is handed a chunk of so many tasks at a time.  One process is this one, so that a debugger can follow.
+    """
+    if processes == 1:
+        quietly()
+        yield from map(work, tasks)
+        return
     with ProcessPoolExecutor(processes, initializer=quietly) as pool:
         waiting = iter(tasks)
-        while batch := list(islice(waiting, processes * CHUNK * 20)):
-            yield from pool.map(partial(_apply, work), batch, chunksize=CHUNK)
+        while batch := list(islice(waiting, processes * chunk * 20)):
+            yield from pool.map(partial(_apply, work), batch, chunksize=chunk)
 
 
 def _apply(work: Callable[[T], R], task: T) -> R:

@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.replication.messages import Forwarded, Heartbeat, Pull, PullOps, Push
-from kvsd.replication.requests import Found, Get, Put
+from kvsd.replication.requests import Absent, Found, Get, Put, Unassigned
 from kvsd.replication.saved import Saved
 from kvsd.replication.token import EMPTY
 from tests.pure import PureCluster
@@ -104,6 +104,7 @@ class DurabilityTests(SynchronousTestCase):
         self.cluster.submit(self.node, Put(self.key, b'"lost"', EMPTY))
         self.cluster.crash(self.node)
         self.cluster.restart(self.node)
+        self.cluster.run(0.5)
         self.cluster.put(self.node, self.key, '"kept"')
         self.cluster.run(4.0)
         for address in self.cluster.members("s0"):
@@ -112,7 +113,7 @@ class DurabilityTests(SynchronousTestCase):
             self.assertEqual(b'"kept"', seen.value)
 
     def test_restart_keeps_all_that_was_acknowledged(self) -> None:
-        """A node that is killed and started again has every acknowledged write, even before it hears of its peers."""
+        """A node that is killed and started again has every acknowledged write, even where it hears of no peer."""
         self.site.holding = False
         token = EMPTY
         for number in range(50):
@@ -120,6 +121,7 @@ class DurabilityTests(SynchronousTestCase):
         self.cluster.crash(self.node)
         self.cluster.isolate(self.node)
         self.cluster.restart(self.node)
+        self.cluster.run(3.1)
         for number in range(50):
             seen = self.cluster.get(self.node, f"{self.key}{{{self.key}}}{number}", token)
             assert isinstance(seen, Found)
@@ -136,3 +138,29 @@ class DurabilityTests(SynchronousTestCase):
         self.cluster.restart(self.node)
         self.cluster.run(1.0)
         self.assertIn("older than", self.cluster.sites[self.node].halted)
+
+    def test_node_that_lacks_what_it_told_others_it_had_stops(self) -> None:
+        """Also where only writes of others are missing: its peers left them out of tokens for what it had said."""
+        self.site.holding = False
+        writer, _ = (address for address in self.cluster.members("s0") if address != self.node)
+        old = dict(self.site.disk)
+        token = self.cluster.put(writer, self.key, "1")
+        self.cluster.run(1.0)
+        self.cluster.crash(self.node)
+        self.site.disk = old
+        self.cluster.restart(self.node)
+        self.assertIsInstance(self.cluster.get(self.node, self.key, token), Unassigned)
+        self.cluster.run(1.0)
+        self.assertIn("older than", self.cluster.sites[self.node].halted)
+
+    def test_node_that_was_started_again_serves_once_it_has_met_the_others(self) -> None:
+        """They alone can tell whether its data is what it was; who is silent for long is not waited for."""
+        self.site.holding = False
+        silent = next(address for address in self.cluster.members("s0") if address != self.node)
+        self.cluster.crash(silent)
+        self.cluster.crash(self.node)
+        self.cluster.restart(self.node)
+        self.cluster.run(2.5)
+        self.assertIsInstance(self.cluster.get(self.node, self.key), Unassigned)
+        self.cluster.run(1.0)
+        self.assertIsInstance(self.cluster.get(self.node, self.key), Absent)

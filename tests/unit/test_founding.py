@@ -52,12 +52,14 @@ class FoundingTests(SynchronousTestCase):
         return [cluster.sites[address].replica.state.roles[shard] for address in cluster.members(shard)]
 
     def test_restart_needs_no_majority(self) -> None:
-        """A node that was founded once serves again by itself after a restart."""
+        """A node that was founded once serves again by itself after a restart, when it has waited for the others in vain."""
         cluster = PureCluster().founded()
         for address in ADDRESSES:
             cluster.crash(address)
         cluster.restart(ADDRESSES[0])
         key = cluster.key_of("s0")
+        self.assertIsInstance(cluster.ask(ADDRESSES[0], Put(key, b"1", EMPTY)), Unassigned)
+        cluster.run(cluster.limits.down_seconds)
         self.assertIsInstance(cluster.ask(ADDRESSES[0], Put(key, b"1", EMPTY)), Written)
 
     def test_node_that_lost_its_disk_does_not_pass_for_the_one_it_was(self) -> None:

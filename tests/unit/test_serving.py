@@ -166,6 +166,7 @@ class ServingTests(SynchronousTestCase):
         self.cluster.run(3.0)
         self.cluster.crash(self.node)
         self.cluster.restart(self.node)
+        self.cluster.run(0.5)
         again = self.cluster.ask(self.node, Put(self.key, b"1", EMPTY, request="r1"))
         assert isinstance(again, Written)
         self.assertFalse(again.existed)

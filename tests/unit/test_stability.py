@@ -46,6 +46,7 @@ class StabilityTests(SynchronousTestCase):
         self.cluster.crash(self.node)
         self.cluster.isolate(self.node)
         self.cluster.restart(self.node)
+        self.cluster.run(3.1)
         seen = self.cluster.get(self.node, "key", token)
         assert isinstance(seen, Found)
         self.assertEqual(token.dependencies, seen.token.dependencies)

@@ -76,7 +76,7 @@ OUTCOMES: list[Outcome] = [
     Counted(7),
 ]
 MESSAGES: list[Message] = [
-    Heartbeat(1_800_000_000_000, 5, {RECEIVER: 12}, {"s0": {A: 1, B: 2}}, {RECEIVER: INSTANCE}),
+    Heartbeat(1_800_000_000_000, 5, {RECEIVER: 12}, {"s0": {A: 1, B: 2}}, {RECEIVER: INSTANCE}, {RECEIVER: {"s0": 3}}),
     Bind(),
     Bound(INSTANCE),
     Push([make_op(A, 1), make_op(B, 7, {A: 1}, value=None)]),

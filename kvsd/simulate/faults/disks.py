@@ -7,6 +7,9 @@ from kvsd.simulate.faults.scene import Apply, End, Scene, nothing
 from kvsd.simulate.machine import Machine
 from kvsd.simulate.plan import Fault
 
+MEETING_SECONDS = 3.5
+"""A node that was started again serves, at the latest, after this time."""
+
 
 def _sick(machine: Machine, field: str, value: float | bool) -> End:
     """Change one thing about a disk's health."""
@@ -64,19 +67,34 @@ def _torn_write(scene: Scene, fault: Fault) -> End | None:
 
 def _stale_disk(scene: Scene, fault: Fault) -> End | None:
     """
-    A node is started with an old copy of its data; when it refuses to go on, the right one is put back.
+    A node is started with a backup of its data; when it refuses to go on, the right one is put back.
 
-    Only while all others run: what nobody else remembers can't be told to be missing.
+    Only in a calm, and while the other members of its shard are well and have all its writes: what nobody else
+    remembers can't be told to be missing.
     """
     machine = scene.one(fault)
-    old = machine.disk.copy()
+    old = machine.disk.backup
+    if old is None or machine.is_imposed_upon() or not (scene.is_calm() and _is_remembered(scene, machine)):
+        return None
+    scene.keep_calm(MEETING_SECONDS)
+    scene.distrust()
+    machine.put_back(old)
+    return nothing
 
-    def swap() -> None:
-        if all(other.run for other in scene.machines):
-            scene.distrust()
-            machine.put_back(old)
 
-    return swap
+def _is_remembered(scene: Scene, machine: Machine) -> bool:
+    """Whether all other members of a node's shards are well, and one of them has every write of the node."""
+    if machine.run is None:
+        return False
+    state, others = machine.run.replica.state, [other for other in scene.machines if other is not machine]
+    for shard, role in state.roles.items():
+        members = [other for other in others if other.address in state.members(shard)]
+        runs = [member.run for member in members if member.run and not member.run.is_busy(scene.clock.seconds())]
+        known = [run.replica.state.roles[shard].vector for run in runs if shard in run.replica.state.roles]
+        counters = [vector.get(role.writer, 0) for vector in known]
+        if len(counters) < len(members) or max(counters, default=0) < role.vector.get(role.writer, 0):
+            return False
+    return True
 
 
 KINDS: dict[str, Apply] = {

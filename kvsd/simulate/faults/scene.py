@@ -1,19 +1,21 @@
 """
 Where faults happen, and what a fault is: a function that makes it happen and returns what ends it.
 
-``degree``, between 0 and 1, says how bad it is.  Faults of one kind may overlap; what ends one leaves the others be.
+``degree``, between 0 and 1, says how bad it is.  Faults may overlap.  Cuts, and wishes that a node be down, are counted:
+what ends one leaves the others be.  Of all else the end of one fault is the end of all of its kind.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from kvsd.simulate.clock import Clock
 from kvsd.simulate.machine import Machine
-from kvsd.simulate.network import Network
+from kvsd.simulate.network import Network, Weather
 from kvsd.simulate.plan import Fault
 
 
-class Scene(NamedTuple):
+@dataclass
+class Scene:
     """Where faults happen."""
 
     clock: Clock
@@ -21,6 +23,16 @@ class Scene(NamedTuple):
     machines: list[Machine]
     distrust: Callable[[], None]
     """Called when disks may no longer hold what they once held."""
+    calm_until: float = 0.0
+    """Until when no other fault is to happen (simulated seconds)."""
+
+    def is_calm(self) -> bool:
+        """Whether nothing is wrong with the network."""
+        return self.network.weather == Weather()
+
+    def keep_calm(self, seconds: float) -> None:
+        """Let no other fault happen for a while."""
+        self.calm_until = max(self.calm_until, self.clock.seconds() + seconds)
 
     def one(self, fault: Fault) -> Machine:
         """The machine that a fault is about."""

@@ -42,7 +42,7 @@ class Bounds(Invariant):
             "requests sent on": (len(replica.forwards), limits.forwards),
         }
         for role in state.roles.values():
-            lengths["ops held back"] = (role.holdback.count, limits.holdback_ops)
+            lengths[f"ops of {role.shard} held back"] = (role.holdback.count, limits.holdback_ops)
         for what, (length, limit) in lengths.items():
             if length > limit:
                 self.accuse("bounds", f"{state.identity.address} has {length} {what}, the limit is {limit}")
