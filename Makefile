@@ -3,6 +3,8 @@
 PYTHON ?= python3
 TESTS ?= tests
 ARGS ?=
+SEEDS ?=
+FIRST_SEED ?= 1
 
 VENV = .venv
 BIN = $(VENV)/bin
@@ -12,10 +14,10 @@ PIP_FLAGS = --quiet --quiet --disable-pip-version-check
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help run demo test lint format lock clean
+.PHONY: help run demo test simulate lint format lock clean
 
 help: ## Say what can be made
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-9s %s\n", $$1, $$2 }'
 
 run: $(READY) ## Start a cluster on this machine; Ctrl-C ends it (ARGS="--help" shows what can be chosen)
 	@$(BIN)/python -m kvsd.local $(ARGS)
@@ -25,6 +27,9 @@ demo: $(READY) ## Show what the store does when nodes die and come back (ARGS as
 
 test: $(READY) ## Run all tests, or some: make test TESTS=tests.unit
 	@$(BIN)/python -m twisted.trial $(TESTS)
+
+simulate: $(READY) ## Put simulated clusters through 2000 schedules of faults, or SEEDS=20000, from FIRST_SEED=1 on
+	@seeds="$(SEEDS)"; $(BIN)/python -m kvsd.simulate --seed $(FIRST_SEED) --seeds "$${seeds:-2000}"
 
 lint: $(READY) ## Check style, types and the direction of imports
 	@status=0; \

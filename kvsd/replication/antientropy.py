@@ -53,7 +53,10 @@ class AntiEntropy:
 
     def _lacks_since(self, role: Role, now: float) -> float | None:
         for address in self._state.members(role.shard):
-            for writer, counter in missing(role.vector, self._reports.vector(address, role.shard) or {}).items():
+            reported = self._reports.vector(address, role.shard)
+            if not reported or reported == role.vector:  # as a rule, and quickly told
+                continue
+            for writer, counter in missing(role.vector, reported).items():
                 if writer in self._state.writers:
                     role.reported.note(role.vector, writer, counter, now)
         since = [role.reported.oldest(role.vector), role.holdback.oldest()]

@@ -72,6 +72,8 @@ class Founding:
     def learn(self, founded: Mapping[str, bytes]) -> None:
         """Instances that a majority has bound are the only ones ever: majorities intersect."""
         state = self._state
+        if founded == state.instances:
+            return
         nodes = state.configuration.nodes if state.configuration else ()
         for address, instance in founded.items():
             known = state.bindings.get(address)

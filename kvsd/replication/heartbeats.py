@@ -53,7 +53,7 @@ class Heartbeats:
             hlc=state.clock.latest,
             silent_ms=state.liveness.silences(now.monotonic),
             vectors={shard: dict(role.durable) for shard, role in state.roles.items()},
-            founded={address: binding.instance for address, binding in state.bindings.items() if binding.founded},
+            founded=state.instances,
             reported={peer.address: peer.reported for peer in state.liveness.peers.values() if peer.reported},
         )
 

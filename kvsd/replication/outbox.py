@@ -37,6 +37,10 @@ class Outbox:
         """The position that makes everything so far durable, the changes of this event among it."""
         return self.written + 1 if self._changes else self.written
 
+    def is_empty(self) -> bool:
+        """Whether the event at hand leads to nothing."""
+        return not self._changes and not self._effects
+
     def keep(self, change: Keep) -> int:
         """Make a change durable with this event's write; returns the position of that."""
         self._changes.append(change)

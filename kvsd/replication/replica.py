@@ -209,5 +209,7 @@ class Replica:
         return self._effects()
 
     def _effects(self) -> list[Effect]:
+        if self.state.out.is_empty():
+            return []
         self.state.keep_vectors()
         return self.state.out.take()

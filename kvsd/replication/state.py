@@ -47,6 +47,8 @@ class State:
         self.configuration: Configuration | None = None
         self.bindings: dict[str, Binding] = {}
         self._members: dict[str, list[str]] = {}
+        self.instances: dict[str, bytes] = {}
+        """The instances to which a majority is known to have bound addresses."""
         self.writers: dict[bytes, Member] = {}
         """The members whose writer is known."""
         self.roles: dict[str, Role] = {}
@@ -108,8 +110,8 @@ class State:
             return
         self.liveness.watch(self.configuration.nodes)
         self._members = {shard: self.configuration.members(shard) for shard in self.configuration.shards}
-        founded = {address: b.instance for address, b in self.bindings.items() if b.founded}
-        self.writers = self.configuration.writers(founded)
+        self.instances = {address: b.instance for address, b in self.bindings.items() if b.founded}
+        self.writers = self.configuration.writers(self.instances)
         member = self.configuration.member(self.identity.address)
         if member and self.founded and member.shard not in self.roles:
             writer = member.writer(self.identity.instance)

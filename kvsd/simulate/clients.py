@@ -4,6 +4,7 @@ Clients: each follows its script, carries tokens from reply to request, gives up
 What they see becomes the history that is judged.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -31,7 +32,7 @@ class Scribe:
         """Answers that no client of this kind should get."""
         self.by_request: dict[str, Number] = {}
         """The writes that had an id, by that."""
-        self.answers: dict[str, int] = {}
+        self.answers: Counter[str] = Counter()
         """How many answers there were of each kind."""
         self._clock = clock
         self._trace = trace
@@ -56,7 +57,7 @@ class Scribe:
 
     def answered(self, client: str, answer: Answer) -> None:
         """A client was answered."""
-        self.answers[answer.kind] = self.answers.get(answer.kind, 0) + 1
+        self.answers[answer.kind] += 1
         self._trace.note((client,), f"hears {answer.kind} {answer.value} {answer.token} {answer.why}")
         if answer.kind == "wrong":
             self.wrong.append(f"{client} was told that its request is wrong: {answer.why}")
@@ -117,8 +118,8 @@ class Client:
             _Attempt(self, self._scribe, self._clock, self._machines, step, f"{self.name}.{self._place}").go()
 
     def saw(self, key: str, value: str) -> bool:
-        """Remember what a key was read as; says whether that is new."""
-        new = self._last.get(key) != value
+        """Remember what a key was read as, empty where it was absent; says whether that is new."""
+        new = self._last.get(key, "") != value
         self._last[key] = value
         return new
 
@@ -188,7 +189,8 @@ class _Attempt:
         value = answer.value if answer.kind == "found" else None
         client, step = self._client, self._step
         client.carried = {self._note_read(value): answer.token}
-        if step.deed == "watch" and not client.saw(step.key, value or ""):
+        new = client.saw(step.key, value or "")
+        if step.deed == "watch" and not new:
             self._carried = dict(client.carried)
             self._after = (*client.known, *self._carried)
             self._again("nothing new")

@@ -49,6 +49,10 @@ class Invariant:
         """Time has passed at a replica."""
 
 
+HOOKS = ("started", "wrote", "synced", "hears", "decided", "answered", "ticked")
+"""The methods of an invariant."""
+
+
 class Monitor:
     """Shows everything to everyone and remembers what was broken."""
 
@@ -58,11 +62,14 @@ class Monitor:
         self.trusting = True
         """Whether disks hold what they once held; not where an old copy was put back."""
         self._trace = trace
-        self._invariants: list[Invariant] = []
+        self._concerned: dict[str, list[Invariant]] = {name: [] for name in HOOKS}
+        """For each kind of event, the invariants that have an opinion on it."""
 
     def watch_for(self, invariant: Invariant) -> None:
         """From now on, check an invariant."""
-        self._invariants.append(invariant)
+        for name, concerned in self._concerned.items():
+            if getattr(type(invariant), name) is not getattr(Invariant, name):
+                concerned.append(invariant)
 
     def distrust(self) -> None:
         """From now on, disks may have been put back in time."""
@@ -78,27 +85,27 @@ class Monitor:
 
     def started(self, replica: Replica, saved: Saved) -> None:
         """A replica starts."""
-        for invariant in self._invariants:
+        for invariant in self._concerned["started"]:
             invariant.started(replica, saved)
 
     def hears(self, replica: Replica, sender: Sender, messages: Sequence[Message]) -> None:
         """A replica is about to hear messages."""
-        for invariant in self._invariants:
+        for invariant in self._concerned["hears"]:
             invariant.hears(replica, sender, messages)
 
     def synced(self, replica: Replica, position: int) -> None:
         """A replica is told of what is durable."""
-        for invariant in self._invariants:
+        for invariant in self._concerned["synced"]:
             invariant.synced(replica, position)
 
     def ticked(self, replica: Replica) -> None:
         """Time has passed at a replica."""
-        for invariant in self._invariants:
+        for invariant in self._concerned["ticked"]:
             invariant.ticked(replica)
 
     def answered(self, replica: Replica, outcome: Outcome) -> None:
         """A client is told an outcome."""
-        for invariant in self._invariants:
+        for invariant in self._concerned["answered"]:
             invariant.answered(replica, outcome)
 
     def sees(self, replica: Replica, effects: Sequence[Effect]) -> None:
@@ -106,17 +113,17 @@ class Monitor:
         for effect in effects:
             match effect:
                 case Write(position, changes):
-                    for invariant in self._invariants:
+                    for invariant in self._concerned["wrote"]:
                         invariant.wrote(replica, position, changes)
                 case Send(_, _, Forwarded(outcome=outcome)) | Reply(outcome=outcome):
                     if not isinstance(outcome, Outdated):
                         self._decided(replica, outcome)
                 case Note(event, facts):
-                    told = "".join(f" {name}={fact}" for name, fact in facts.items())
-                    self._trace.tell((replica.state.identity.address,), f"notes {event}{told}")
+                    told = ", ".join(f"{name} {fact}" for name, fact in facts.items())
+                    self._trace.tell((replica.state.identity.address,), f"notes: {event.replace('-', ' ')} ({told})")
                 case _:
                     pass
 
     def _decided(self, replica: Replica, outcome: Outcome) -> None:
-        for invariant in self._invariants:
+        for invariant in self._concerned["decided"]:
             invariant.decided(replica, outcome)

@@ -12,8 +12,8 @@ from msgspec import Struct
 
 Deed = Literal["get", "put", "delete", "watch", "take"]
 
-SHAPES = ((2, 1), (3, 1), (3, 1), (4, 2), (4, 2), (5, 2), (5, 2), (6, 2), (6, 3))
-"""Nodes and shards of the clusters that are drawn."""
+SHAPES = {(2, 1): 1, (3, 1): 4, (4, 2): 5, (5, 2): 1, (6, 2): 1, (6, 3): 1}
+"""How often clusters of so many nodes and shards are drawn: the cost of a run grows with the square of the nodes."""
 _MIX: dict[Deed, int] = {"get": 12, "put": 5, "delete": 2}
 KEYS = ("a", "b", "c", "d", "e", "f")
 CLIENTS = 8
@@ -79,7 +79,7 @@ def draw_plan(
     """
     name = f"{seed} {episode}"
     chance = Random(f"plan {name}")
-    nodes, shards = shape or chance.choice(SHAPES)
+    nodes, shards = shape or chance.choices(list(SHAPES), list(SHAPES.values()))[0]
     until = FOUNDING_SECONDS + seconds
     return Plan(
         seed=seed,
@@ -118,7 +118,7 @@ def _scripts(name: str, nodes: int, until: float) -> list[list[Step]]:
 
 
 def _script(chance: Random, nodes: int, until: float) -> list[Step]:
-    home, pause = chance.randrange(nodes), chance.choice([0.2, 0.5, 1.0, 2.0])
+    home, pause = chance.randrange(nodes), chance.choice([0.2, 0.5, 1.0, 2.0, 3.0])
     keys = chance.sample(KEYS, 3) if chance.random() < 0.5 else list(KEYS)
     patient = chance.choice([0.0, 0.0, 1.0, 3.0])
     steps: list[Step] = []

@@ -11,8 +11,8 @@ from traceback import format_exc
 
 from kvsd.simulate.checkers.judge import judge
 from kvsd.simulate.clients import Client, Scribe
-from kvsd.simulate.faults.catalogue import KINDS
-from kvsd.simulate.faults.scene import Scene
+from kvsd.simulate.faults.catalogue import KINDS, in_words
+from kvsd.simulate.faults.scene import Scene, nothing
 from kvsd.simulate.history import FinalState, History, Number, Violation
 from kvsd.simulate.network import Weather
 from kvsd.simulate.plan import Fault, Plan
@@ -32,6 +32,8 @@ class Verdict:
     violations: list[Violation] = field(default_factory=list)
     operations: int = 0
     """How many requests of clients were answered."""
+    answers: Counter[str] = field(default_factory=Counter)
+    """What they were answered, and how many got no answer (none)."""
     faults: Counter[str] = field(default_factory=Counter)
     """How many faults of each kind happened."""
     seconds: float = 0.0
@@ -88,6 +90,7 @@ class Simulation:
         finally:
             self.verdict.faults += episode.faults
             self.verdict.operations += episode.scribe.count()
+            self.verdict.answers += episode.scribe.answers
             self.verdict.settled = max(self.verdict.settled, episode.settled)
 
 
@@ -144,12 +147,13 @@ class Episode:
         def happen() -> None:
             if self._cluster.clock.seconds() < self._scene.calm_until:
                 return
+            begun = len(self._cluster.trace.story)
             end = KINDS[fault.kind](self._scene, fault)
             if end is None:
                 return
             self.faults[fault.kind] += 1
-            places = tuple(self._scene.addresses(fault))
-            self._cluster.trace.tell(places, f"{fault.kind} ({fault.degree:g}) for {fault.seconds:g} s")
+            lasting = f", for {fault.seconds:g} s" if end is not nothing else ""
+            self._cluster.trace.tell((), in_words(self._scene, fault) + lasting, begun)
             clock = self._cluster.clock
             clock.at(min(clock.seconds() + fault.seconds, until), end)
 

@@ -12,6 +12,7 @@ from kvsd.wire import EnvelopeCodec, WireError
 
 LAST_EVENTS = 40
 MAX_MESSAGE = 160
+PLACES_WIDTH = 6
 
 
 def cluster_lines(simulation: Simulation) -> Iterator[str]:
@@ -37,7 +38,7 @@ def story_lines(simulation: Simulation) -> Iterator[str]:
 
 def _line(event: Event, names: Mapping[str, str]) -> str:
     places = " ".join(names.get(place, place) for place in event.places)
-    return f"{event.seconds:9.3f} s  {places:10} {_shortened(event.what, names)}"
+    return f"{event.seconds:9.3f} s  {places:{PLACES_WIDTH}} {_shortened(event.what, names)}"
 
 
 def _shortened(text: str, names: Mapping[str, str]) -> str:
@@ -48,20 +49,21 @@ def _shortened(text: str, names: Mapping[str, str]) -> str:
 
 def verdict_lines(simulation: Simulation) -> Iterator[str]:
     """What to think of it."""
-    verdict = simulation.verdict
+    verdict, answers = simulation.verdict, simulation.verdict.answers
+    served = ", ".join(f"{answers[kind]:,} {kind}" for kind in ("found", "absent", "written"))
     yield (
-        f"{verdict.operations:,} requests were answered, {verdict.faults.total()} faults of {len(verdict.faults)} kinds "
-        f"happened, in {verdict.seconds:,.1f} simulated seconds."
+        f"{verdict.operations:,} requests of clients were answered: {served}, {answers['later']:,} told to try again later; "
+        f"{answers['none']:,} more met a closed door or a broken connection."
     )
-    if verdict.faults:
-        yield "Faults: " + ", ".join(f"{kind} {count}" for kind, count in sorted(verdict.faults.items()))
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(verdict.faults.items())) or "none"
+    yield f"{verdict.faults.total()} faults of {len(verdict.faults)} kinds happened: {kinds}."
+    yield f"It took {verdict.seconds:,.1f} simulated seconds; trace {verdict.digest}."
     if verdict.violations:
         yield f"{len(verdict.violations)} VIOLATIONS:"
         for violation in verdict.violations:
             yield f"  {violation}"
     else:
         yield f"No promise was broken; the cluster was at rest {verdict.settled:.1f} s after all was mended."
-    yield f"Trace: {verdict.digest}"
 
 
 def evidence_lines(simulation: Simulation, violations: Iterable[Violation]) -> Iterator[str]:

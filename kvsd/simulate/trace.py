@@ -34,13 +34,13 @@ class Trace:
     def note(self, places: tuple[str, ...], what: str, body: bytes = b"") -> None:
         """Something happened."""
         now = self._clock.seconds()
-        self._hash.update(b"%b%b %b\n" % (pack("<d", now), f"{places} {what}".encode(), body))
+        self._hash.update(b"%b%b %b\n" % (pack("<d", now), f"{' '.join(places)} {what}".encode(), body))
         self.recent.append(Event(now, places, what, body))
 
-    def tell(self, places: tuple[str, ...], what: str) -> None:
-        """Something happened that people want to know."""
+    def tell(self, places: tuple[str, ...], what: str, before: int | None = None) -> None:
+        """Something happened that people want to know; it led to what the story has since it had so many events."""
         self.note(places, what)
-        self.story.append(self.recent[-1])
+        self.story.insert(len(self.story) if before is None else before, self.recent[-1])
 
     def digest(self) -> str:
         """The hash of all that happened so far: equal for equal runs."""

@@ -1,8 +1,48 @@
 """
-All kinds of faults, by name.
+All kinds of faults, by name, and in words.
 """
 
 from kvsd.simulate.faults import disks, processes, weather
-from kvsd.simulate.faults.scene import Apply
+from kvsd.simulate.faults.scene import Apply, Scene
+from kvsd.simulate.plan import Fault
 
 KINDS: dict[str, Apply] = {**weather.KINDS, **processes.KINDS, **disks.KINDS}
+
+WORDS = {
+    "loss": "the network loses messages",
+    "doubling": "the network delivers messages twice",
+    "overtaking": "the network lets messages overtake each other",
+    "jitter": "the network takes its time",
+    "damage": "the network damages messages",
+    "misrouting": "the network delivers messages to the wrong node",
+    "resets": "connections are reset",
+    "slow-link": "the link between {one} and {other} is slow",
+    "partition": "the network splits: {some} on the one side",
+    "cut-link": "the link between {one} and {other} is cut",
+    "one-way": "the links of {one} work one way only",
+    "crash": "{one} is killed and stays down",
+    "restart": "{one} is killed and started again",
+    "power-cut": "the power fails everywhere",
+    "stop": "{one} is stopped in an orderly way",
+    "pause": "{one} stands still",
+    "slow-node": "{one} is slow",
+    "mute": "clients of {one} don't get its answers",
+    "clock-a-day-ahead": "the clock of {one} is a day ahead",
+    "clock-a-day-behind": "the clock of {one} is a day behind",
+    "clock-a-bit-wrong": "the clock of {one} is a bit wrong",
+    "slow-disk": "the disk of {one} is slow",
+    "stuck-disk": "the disk of {one} hangs",
+    "full-disk": "the disk of {one} is full",
+    "failed-sync": "the disk of {one} fails to sync",
+    "bit-flip": "{one} is killed, and a bit flips when it is started again",
+    "torn-write": "{one} is killed while it writes",
+    "stale-disk": "{one} is started with an old copy of its data",
+}
+
+
+def in_words(scene: Scene, fault: Fault) -> str:
+    """What happens, in a sentence."""
+    addresses = scene.addresses(fault)
+    side = addresses[: weather.one_side(fault)]
+    told = WORDS[fault.kind].format(one=addresses[0], other=addresses[1], some=", ".join(side))
+    return f"{told} ({fault.kind}, {fault.degree:g})"

@@ -68,9 +68,14 @@ def _cut(network: Network, directions: list[Direction]) -> End:
 
 def _partition(scene: Scene, fault: Fault) -> End:
     """Some nodes on one side, all others on the other."""
-    inside = {scene.machines[number].address for number in fault.nodes[: 1 + int(fault.degree * len(fault.nodes))]}
+    inside = scene.addresses(fault)[: one_side(fault)]
     pairs = permutations([machine.address for machine in scene.machines], 2)
     return _cut(scene.network, [(one, other) for one, other in pairs if (one in inside) != (other in inside)])
+
+
+def one_side(fault: Fault) -> int:
+    """How many of the nodes of a partition are on one side."""
+    return 1 + int(fault.degree * len(fault.nodes))
 
 
 def _cut_link(scene: Scene, fault: Fault) -> End:
