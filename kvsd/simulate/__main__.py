@@ -5,6 +5,7 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -13,6 +14,7 @@ from time import perf_counter
 import click
 import msgspec
 
+from kvsd.replication.limits import Limits
 from kvsd.simulate.faults.catalogue import KINDS
 from kvsd.simulate.plan import Plan, draw_plan
 from kvsd.simulate.run import Verdict, simulate
@@ -44,7 +46,8 @@ class Setting(msgspec.Struct, frozen=True):
         """The options of the command that make it."""
         shape = f" --nodes {self.shape[0]} --shards {self.shape[1]}" if self.shape else ""
         kinds = "all" if self.kinds == tuple(KINDS) else ",".join(self.kinds) or "none"
-        return f"{shape} --minutes {self.minutes:g} --faults {kinds}"
+        minutes = str(self.minutes).removesuffix(".0")  # all digits: any other number of minutes is another run
+        return f"{shape} --minutes {minutes} --faults {kinds}"
 
 
 class FaultKinds(click.ParamType):  # type: ignore[type-arg]
@@ -110,6 +113,8 @@ def kept_plan(file: Path) -> Plan:
     numbers |= {step.node for script in plan.scripts for step in script}
     if not numbers <= set(range(plan.nodes)):
         raise click.UsageError(f"{file} speaks of nodes beyond the {plan.nodes} that it has")
+    if beyond := plan.limits.keys() - {field.name for field in fields(Limits)}:
+        raise click.UsageError(f"{file} sets limits that there are not: {', '.join(sorted(beyond))}")
     if unknown := [fault.kind for fault in plan.faults if fault.kind not in KINDS]:
         raise click.UsageError(f"{file} has a fault of a kind that there is not: {unknown[0]}")
     return plan

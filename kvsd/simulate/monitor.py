@@ -109,12 +109,9 @@ class Monitor:
             invariant.answered(replica, outcome)
 
     def sees(self, replica: Replica, effects: Sequence[Effect]) -> None:
-        """A replica wants something done."""
+        """A replica wants something done: what it decided comes first, as it may be by what it had before."""
         for effect in effects:
             match effect:
-                case Write(position, changes):
-                    for invariant in self._concerned["wrote"]:
-                        invariant.wrote(replica, position, changes)
                 case Send(_, _, Forwarded(outcome=outcome)) | Reply(outcome=outcome):
                     if not isinstance(outcome, Outdated):
                         self._decided(replica, outcome)
@@ -123,6 +120,9 @@ class Monitor:
                     self._trace.tell((replica.state.identity.address,), f"notes: {event.replace('-', ' ')} ({told})")
                 case _:
                     pass
+        if isinstance(effects[0], Write):
+            for invariant in self._concerned["wrote"]:
+                invariant.wrote(replica, effects[0].position, effects[0].changes)
 
     def _decided(self, replica: Replica, outcome: Outcome) -> None:
         for invariant in self._concerned["decided"]:

@@ -15,6 +15,19 @@ Deed = Literal["get", "put", "delete", "watch", "take"]
 SHAPES = {(2, 1): 1, (3, 1): 4, (4, 2): 5, (5, 2): 1, (6, 2): 1, (6, 3): 1}
 """How often clusters of so many nodes and shards are drawn: the cost of a run grows with the square of the nodes."""
 _MIX: dict[Deed, int] = {"get": 12, "put": 5, "delete": 2}
+TIGHT = {
+    "page_bytes": (300, 1_000),
+    "page_rows": (2, 5),
+    "page_requests": (2, 20),
+    "log_bytes": (500, 3_000),
+    "log_drops": (40, 60),
+    "holdback_ops": (3, 20),
+    "waiters": (2, 5),
+    "forwards": (4, 10),
+    "requests": (5, 50),
+    "collected": (1, 4),
+}
+"""Limits of nodes so tight that few keys and clients reach them."""
 KEYS = ("a", "b", "c", "d", "e", "f")
 CLIENTS = 8
 FOUNDING_SECONDS = 2.0
@@ -54,15 +67,15 @@ class Fault(Struct, omit_defaults=True):
 class Plan(Struct, omit_defaults=True):
     """
     An episode of a run: the seed, the cluster, how many seconds things go wrong, the faults, a script for each client.
+
+    ``limits`` are those of the nodes that are not what they are by default.
     """
 
     seed: int
     nodes: int
     shards: int
     seconds: float
-    page_bytes: int
-    log_bytes: int
-    requests: int
+    limits: dict[str, int]
     faults: list[Fault]
     scripts: list[list[Step]]
     episode: int = 0
@@ -86,9 +99,7 @@ def draw_plan(
         nodes=nodes,
         shards=shards,
         seconds=until,
-        page_bytes=chance.choice([300, 1_000, 262_144]),
-        log_bytes=chance.choice([500, 3_000, 67_108_864]),
-        requests=chance.choice([65_536, 65_536, 50]),
+        limits={name: chance.choice(tight) for name, tight in TIGHT.items() if chance.random() < 0.4},
         faults=_faults(Random(f"faults {name}"), kinds, nodes, until),
         scripts=[*_scripts(name, nodes, until), *_probes(Random(f"probes {name}"), nodes, until)],
         episode=episode,

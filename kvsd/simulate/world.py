@@ -3,6 +3,7 @@ A cluster in a simulated world, put together from its parts.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from kvsd.ports import Table
 from kvsd.replication.causality import VersionVector
@@ -10,9 +11,12 @@ from kvsd.replication.configuration import founding_configuration
 from kvsd.replication.effects import SetVector
 from kvsd.replication.limits import Limits
 from kvsd.simulate.clock import Clock
+from kvsd.simulate.invariants.collection import Collection
 from kvsd.simulate.invariants.delivery import Delivery
 from kvsd.simulate.invariants.durability import Durability, Stability
 from kvsd.simulate.invariants.honesty import Bounds, Honesty
+from kvsd.simulate.invariants.promptness import Promptness
+from kvsd.simulate.invariants.repeats import Repeats
 from kvsd.simulate.invariants.rows import Rows
 from kvsd.simulate.machine import Machine, World
 from kvsd.simulate.monitor import Monitor
@@ -31,12 +35,12 @@ class Cluster:
         self.network = Network(self.clock, self.trace, f"{plan.seed} network")
         self.monitor = Monitor(self.trace, self.on_disk)
         self.rows = Rows(self.monitor)
-        for invariant in (Delivery, Durability, Stability, Honesty, Bounds):
+        for invariant in (Delivery, Durability, Stability, Honesty, Bounds, Repeats, Promptness, Collection):
             self.monitor.watch_for(invariant(self.monitor))
         self.monitor.watch_for(self.rows)
         addresses = [f"10.0.0.{number + 1}:8090" for number in range(plan.nodes)]
         self.configuration = founding_configuration(addresses, plan.shards)
-        limits = Limits(page_bytes=plan.page_bytes, log_bytes=plan.log_bytes, requests=plan.requests)
+        limits = replace(Limits(), **plan.limits)
         world = World(self.clock, self.network, self.trace, self.monitor, self.configuration, limits, str(plan.seed))
         self.machines = {address: Machine(world, address) for address in addresses}
         self._keys: dict[str, list[bytes]] = {}

@@ -68,7 +68,7 @@ class Delivery(Invariant):
         if op.counter != seen.get(op.writer, 0) + 1:
             self._complain("delivery-order", replica, op, f"it had seen {seen.get(op.writer, 0)} of that writer")
         elif not _is_due(op, seen):
-            missing = {writer.hex(): n for writer, n in op.dependencies.items() if seen.get(writer, 0) < n}
+            missing = {writer.hex(): n for writer, n in _causes(op).items() if seen.get(writer, 0) < n}
             self._complain("causal-delivery", replica, op, f"it lacked what that depends on: {missing}")
         if op.epoch > replica.state.epoch:
             self._complain("configuration-first", replica, op, f"it only knew epoch {replica.state.epoch}")
@@ -102,4 +102,11 @@ def raise_to(seen: dict[bytes, int], vector: Mapping[bytes, int]) -> None:
 
 def _is_due(op: Op, seen: Mapping[bytes, int]) -> bool:
     follows = op.counter == seen.get(op.writer, 0) + 1
-    return follows and all(seen.get(writer, 0) >= counter for writer, counter in op.dependencies.items())
+    return follows and all(seen.get(writer, 0) >= counter for writer, counter in _causes(op).items())
+
+
+def _causes(op: Op) -> dict[bytes, int]:
+    """What an op has to come after: by its own word, and by what its author had seen of the shard."""
+    causes = dict(op.dependencies)
+    raise_to(causes, op.record.dependencies.get(op.shard, {}))
+    return causes

@@ -2,13 +2,34 @@
 Honesty: what a node says of why a request can't be served is true, and it keeps within its own limits.
 """
 
+from collections.abc import Mapping, Sequence
+
+from kvsd.replication.effects import Keep, SetVector
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Absent, Found, MissingWrite, Outcome, Unmet, Written
-from kvsd.simulate.monitor import Invariant
+from kvsd.replication.saved import Saved
+from kvsd.simulate.monitor import Invariant, Monitor
 
 
 class Honesty(Invariant):
-    """Checks explanations when they are given."""
+    """
+    Checks explanations when they are given.
+
+    An event may bring several messages: what one of them is answered may be out of date by the last.  So a node is
+    taken to have what it had before the event.
+    """
+
+    def __init__(self, monitor: Monitor) -> None:
+        super().__init__(monitor)
+        self._had: dict[tuple[Replica, str], Mapping[bytes, int]] = {}
+
+    def started(self, replica: Replica, saved: Saved) -> None:
+        """What the disk knows."""
+        self._had |= {(replica, role.shard): dict(role.vector) for role in saved.roles.values()}
+
+    def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
+        """Vectors are raised."""
+        self._had |= {(replica, change.shard): change.vector for change in changes if isinstance(change, SetVector)}
 
     def decided(self, replica: Replica, outcome: Outcome) -> None:
         """Only a founded member serves, and what it says to be missing is."""
@@ -21,10 +42,9 @@ class Honesty(Invariant):
                 self._check(replica, lack)
 
     def _check(self, replica: Replica, lack: MissingWrite) -> None:
-        address, role = replica.state.identity.address, replica.state.roles.get(lack.shard)
-        writer = bytes.fromhex(lack.writer)
-        have = role.vector.get(writer, 0) if role else 0
-        if role and lack.have < lack.need <= have:
+        address, writer = replica.state.identity.address, bytes.fromhex(lack.writer)
+        have = self._had.get((replica, lack.shard), {}).get(writer, 0)
+        if lack.have < lack.need <= have:
             self.accuse("explanation", f"{address} says that it lacks {lack}, but it has {have}")
         for holder in lack.held_by:
             if holder != lack.node and self.disks(holder).get(lack.shard, {}).get(writer, 0) < lack.need:

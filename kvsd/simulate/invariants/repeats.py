@@ -1,0 +1,105 @@
+"""
+Repeats: a request that is tried again is carried out once by all who know of it, and always as the same version where
+a node sent it on of its own accord.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from kvsd.replication.effects import Keep, LogOp, SetVector
+from kvsd.replication.record import Op
+from kvsd.replication.replica import Replica
+from kvsd.replication.saved import Saved
+from kvsd.simulate.monitor import Invariant, Monitor
+
+MINTED = re.compile(r"[0-9a-f]{16}-[0-9a-f]+-[0-9]+")
+"""The ids that nodes give to what they send on; those of clients look otherwise."""
+
+Dot = tuple[bytes, int]
+Deed = tuple[str, str, bytes]
+"""What a request with an id did: the key and the value; or the key and the id, where it deleted."""
+
+
+class Repeats(Invariant):
+    """Keeps its own account of the ops that came of requests with an id, and of who has seen which."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        super().__init__(monitor)
+        self._seen: dict[tuple[Replica, bytes], dict[bytes, int]] = {}
+        self._deeds: dict[Dot, Deed] = {}
+        self._dots: defaultdict[Deed, set[Dot]] = defaultdict(set)
+        self._stamps: dict[str, int] = {}
+        self._named: Counter[str] = Counter()
+        """How many ops came of requests with an id, by shard."""
+        self._forgetful: set[str] = set()
+        """The shards in which a copy may have left out requests."""
+
+    def started(self, replica: Replica, saved: Saved) -> None:
+        """What a replica had seen, it has seen; it remembers the requests behind that."""
+        for writer, role in saved.roles.items():
+            self._seen[replica, writer] = dict(role.vector)
+
+    def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
+        """Ops are applied, and vectors follow or jump."""
+        for change in changes:
+            match change:
+                case LogOp(role, _, op):
+                    self._applied(replica, role, op)
+                case SetVector(role, shard, vector):
+                    jump = sum(vector.values()) - sum(self._seen.get((replica, role), {}).values())
+                    if jump > replica.state.limits.page_requests:
+                        self._forgetful.add(shard)
+                    self._seen[replica, role] = dict(vector)
+                case _:
+                    pass
+
+    def _applied(self, replica: Replica, role: bytes, op: Op) -> None:
+        seen = self._seen.setdefault((replica, role), {})
+        if op.record.request:
+            deed = _deed(op)
+            if op.writer == role and self._is_remembered(replica, op.shard):
+                self._look_for_earlier(replica, op, deed, seen)
+            self._take_down(op, deed)
+            self._compare_stamps(replica, op)
+        seen[op.writer] = op.counter
+
+    def _is_remembered(self, replica: Replica, shard: str) -> bool:
+        """Whether no request can have been forgotten yet for the sake of newer ones."""
+        return shard not in self._forgetful and self._named[shard] <= replica.state.limits.requests
+
+    def _look_for_earlier(self, replica: Replica, op: Op, deed: Deed, seen: dict[bytes, int]) -> None:
+        for writer, counter in sorted(self._dots[deed]):
+            if seen.get(writer, 0) >= counter:
+                self._complain(
+                    "carried-out-twice", replica, op, f"it had seen {writer.hex()}:{counter}, the same write"
+                )
+
+    def _take_down(self, op: Op, deed: Deed) -> None:
+        """A dot that a crash took back before it was durable may name another write afterwards."""
+        dot = (op.writer, op.counter)
+        before = self._deeds.get(dot)
+        if before is None:
+            self._named[op.shard] += 1
+        elif before != deed:
+            self._dots[before].discard(dot)
+        self._deeds[dot] = deed
+        self._dots[deed].add(dot)
+
+    def _compare_stamps(self, replica: Replica, op: Op) -> None:
+        request, stamp = op.record.request, op.record.hlc
+        if MINTED.fullmatch(request) and (known := self._stamps.setdefault(request, stamp)) != stamp:
+            self._complain("one-stamp", replica, op, f"another try of the request {request} has the stamp {known}")
+
+    def _complain(self, rule: str, replica: Replica, op: Op, why: str) -> None:
+        address, record = replica.state.identity.address, op.record
+        what = f"{op.writer.hex()}:{op.counter} ({record.key} := {record.value!r} of {record.hlc})"
+        self.accuse(rule, f"{address} applied {what} although {why}")
+
+
+def _deed(op: Op) -> Deed:
+    """What an op did; every value is written once in a run, so the value tells one write from another."""
+    record = op.record
+    return (
+        ("delete", record.key, record.request.encode()) if record.value is None else ("put", record.key, record.value)
+    )
