@@ -1,1 +1,1 @@
-"""The tests of kvsd: unit, integration and acceptance, from the inside out."""
+"""The tests of kvsd: unit, simulation, integration and acceptance, from the inside out."""

@@ -6,7 +6,6 @@ Messages travel as real envelopes.  Disks are durable at once unless a test hold
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from random import Random
 
 from kvsd.replication.configuration import Configuration, founding_configuration
 from kvsd.replication.effects import Effect, Halt, Note, Now, Reply, Send, Write
@@ -54,9 +53,6 @@ class PureCluster:
         self.cut: Callable[[str, str, Message], bool] = lambda sender, receiver, message: False
         self.sent: list[tuple[str, str, Message]] = []
         self._codec = EnvelopeCodec(b"secret")
-        self.weather: Random | None = None
-        """Where it is set, messages are under way until blow delivers them, in any order."""
-        self._flying: list[tuple[Site, Send]] = []
         self._ticket = 0
         self._boot = 0
         for address in self.configuration.nodes:
@@ -120,8 +116,6 @@ class PureCluster:
             self.time += self.limits.tick_seconds
             for site in self.live():
                 self.perform(site, site.replica.tick(self.now(site)))
-            if self.weather:
-                self.blow()
 
     def live(self) -> list[Site]:
         """The nodes that run."""
@@ -216,23 +210,7 @@ class PureCluster:
             site.outcomes[effect.ticket] = effect.outcome
             return
         self.sent.append((site.address, effect.peer, effect.message))
-        if self.weather is None:
-            self._carry(site, effect)
-        else:
-            self._flying.append((site, effect))
-
-    def blow(self) -> None:
-        """Deliver some of the messages under way, in any order; some get lost, some arrive twice."""
-        assert self.weather is not None
-        flying, self._flying = self._flying, []
-        self.weather.shuffle(flying)
-        for site, effect in flying:
-            fate = self.weather.random()
-            if fate < 0.3:
-                self._flying.append((site, effect))
-            elif fate > 0.35 and self.sites[site.address] is site and site.up:
-                for _ in range(2 if fate > 0.95 else 1):
-                    self._carry(site, effect)
+        self._carry(site, effect)
 
     def _carry(self, site: Site, effect: Send) -> None:
         target = self.sites.get(effect.peer)

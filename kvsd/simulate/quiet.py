@@ -114,6 +114,8 @@ class Quiet:
             yield "is not founded"
         if state.storage_full:
             yield "takes its disk to be full"
+        if not state.stamps.are_trustworthy():
+            yield "takes its clock to be far ahead"
         for peer in state.liveness.peers.values():
             if not peer.usable:
                 yield f"avoids {peer.address}"
