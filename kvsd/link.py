@@ -2,8 +2,8 @@
 The way to one peer: at most one POST under way, and the next one carries all that queued meanwhile.
 
 So batches grow with the load by themselves, without a timer and without delay when there is little to do.  A link
-never blocks and keeps nothing that failed: what got lost is repaired by anti-entropy, and what would arrive late is
-better dropped.
+never blocks and sends nothing twice: what got lost is repaired by anti-entropy.  What waited behind a POST that failed
+is dropped where the peer is avoided from then on; where it is merely slow, nobody would send that anew.
 """
 
 from collections import deque
@@ -21,14 +21,14 @@ class Link:
     Messages to one peer, already encoded.
 
     ``post`` hands a batch to the peer and fires with its answer; ``answered`` gets every answer, ``failed`` is called
-    once for every POST that had none.
+    once for every POST that had none, and says whether the peer is still to get what waits.
     """
 
     def __init__(
         self,
         post: Callable[[list[bytes]], Deferred[bytes]],
         answered: Callable[[bytes], None],
-        failed: Callable[[Failure], None],
+        failed: Callable[[Failure], bool],
     ) -> None:
         self._post = post
         self._answered = answered
@@ -70,7 +70,10 @@ class Link:
         self.flush()
 
     def _lost(self, failure: Failure) -> None:
+        waiting = len(self._queue)
+        keep = self._failed(failure)
         self._under_way = False
-        self._queue.clear()
-        self._queued_bytes = 0
-        self._failed(failure)
+        if not keep:
+            for _ in range(waiting):
+                self._queued_bytes -= len(self._queue.popleft())
+        self.flush()

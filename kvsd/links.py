@@ -105,10 +105,12 @@ class Links:
             self._posted(peer, Fate.ANSWERED)
             self._received(sender, messages)
 
-    def _lost(self, peer: str, failure: Failure) -> None:
+    def _lost(self, peer: str, failure: Failure) -> bool:
+        """A POST had no answer that could be used; says whether the peer is still to get what waits behind it."""
         if failure.check(PeerUnreachable, WireError):
             _log.debug("no answer: {why}", why=failure.getErrorMessage())
             late = isinstance(failure.value, PeerUnreachable) and failure.value.late
             self._posted(peer, Fate.LATE if late else Fate.FAILED)
         else:
             self._crash(failure)
+        return self._state.usable(peer)

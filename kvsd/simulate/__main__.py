@@ -180,8 +180,12 @@ def sweep(seeds: range, setting: Setting, processes: int) -> int:
 
 
 def verdict_of(setting: Setting, seed: int) -> Verdict:
-    """The verdict on the run of a seed."""
-    return simulate(setting.plans(seed)).verdict
+    """The verdict on the run of a seed, with the last events where it failed."""
+    simulation = simulate(setting.plans(seed))
+    verdict = simulation.verdict
+    if verdict.violations:
+        verdict.evidence = list(evidence_lines(simulation, verdict.violations))
+    return verdict
 
 
 def failure_lines(verdict: Verdict, setting: Setting) -> Iterator[str]:
@@ -189,6 +193,7 @@ def failure_lines(verdict: Verdict, setting: Setting) -> Iterator[str]:
     yield f"Seed {verdict.seed} failed: python -m kvsd.simulate --seed {verdict.seed}{setting.options()}"
     for violation in verdict.violations[:MAX_EXPLAINED]:
         yield f"  {violation}"
+    yield from (f"  {line}" for line in verdict.evidence)
 
 
 if __name__ == "__main__":

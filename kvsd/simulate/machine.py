@@ -66,14 +66,18 @@ class Run(Actor):
         """Take up what the disk knows, or found a cluster."""
         self.node.start(self.replica.start(self._saved, founding, (), self.node.now()))
 
-    def serve(self, ask: Ask, call: Call) -> None:
-        """Answer a client."""
+    def take(self, ask: Ask, call: Call, clock: Clock) -> None:
+        """A client's request is there; it is served when the process gets round to it."""
+        self._calls[call] = None
+        clock.after(0.0, lambda: self._serve(ask, call), self)
+
+    def _serve(self, ask: Ask, call: Call) -> None:
         try:
             request = read_ask(self.node, ask)
         except TokenError as error:
+            self._calls.pop(call)
             call.end(malformed(error))
             return
-        self._calls[call] = None
         outcome = self.node.ask(request)
         call.asked(outcome)
         outcome.addCallbacks(lambda outcome: self._answer(call, outcome), lambda _: self._calls.pop(call, None))
@@ -142,7 +146,9 @@ class Machine:
         if run:
             self._tell("is asked to stop")
             stopped = Deferred.fromCoroutine(run.node.stop(STOP_SECONDS))
-            stopped.addBoth(lambda _: self._stopped(run))
+            stopped.addErrback(lambda failure: failure.trap(StorageError))
+            stopped.addCallback(lambda _: self._stopped(run))
+            stopped.addErrback(lambda failure: self._world.monitor.accuse("no-exception", failure.getTraceback()))
 
     def is_imposed_upon(self) -> bool:
         """Whether it runs with an old copy of its data."""
@@ -212,4 +218,4 @@ class Machine:
         heard = call
         if self.mute and self._chance.random() < self.mute:
             heard = Call(self._world.clock, 0.0, lambda _: None)
-        self._world.clock.after(0.0, lambda: run.serve(ask, heard), run)
+        run.take(ask, heard, self._world.clock)

@@ -42,6 +42,8 @@ class Verdict:
     """How many seconds the cluster took at most to come to rest after all was mended."""
     digest: str = ""
     """The hash of all that happened."""
+    evidence: list[str] = field(default_factory=list)
+    """Lines that show the last events of the nodes that violations speak of."""
 
 
 def simulate(plans: Sequence[Plan]) -> "Simulation":

@@ -2,7 +2,7 @@
 Making a plan smaller while it still fails: fewer faults, fewer clients, fewer steps.
 
 This is delta debugging (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", IEEE TSE 2002)
-on each list in turn, until none of them gets any shorter.
+on each list in turn, until none of them gets any shorter, or so many plans were tried that it is good enough.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,13 +14,23 @@ from kvsd.simulate.plan import Plan, Step
 
 T = TypeVar("T")
 
+TRIES = 400
+"""How many plans are run to find a smaller one."""
+
 Fails = Callable[[Plan], bool]
 
 
-def shrink(plan: Plan, fails: Fails) -> Plan:
-    """The smallest plan that was found to fail still; ``fails`` says it of one, and must say it of this."""
+def shrink(plan: Plan, fails: Fails, tries: int = TRIES) -> Plan:
+    """The smallest plan that was found to fail still in so many tries; ``fails`` says it of one, and must of this."""
+    left = tries
+
+    def still_fails(candidate: Plan) -> bool:
+        nonlocal left
+        left -= 1
+        return left >= 0 and fails(candidate)
+
     while True:
-        smaller = _once(plan, fails)
+        smaller = _once(plan, still_fails)
         if _size(smaller) == _size(plan):
             return plan
         plan = smaller

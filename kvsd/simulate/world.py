@@ -16,14 +16,19 @@ from kvsd.simulate.invariants.delivery import Delivery
 from kvsd.simulate.invariants.durability import Durability, Stability
 from kvsd.simulate.invariants.honesty import Bounds, Honesty
 from kvsd.simulate.invariants.promptness import Promptness
+from kvsd.simulate.invariants.repair import Repair
 from kvsd.simulate.invariants.repeats import Repeats
 from kvsd.simulate.invariants.rows import Rows
+from kvsd.simulate.invariants.stamps import Stamps
 from kvsd.simulate.machine import Machine, World
 from kvsd.simulate.monitor import Monitor
 from kvsd.simulate.network import Network
 from kvsd.simulate.plan import Plan
 from kvsd.simulate.trace import Trace
 from kvsd.wire import entries, owner_entry, saved
+
+INVARIANTS = (Delivery, Durability, Stability, Stamps, Collection, Repair, Repeats, Promptness, Honesty, Bounds)
+"""What is watched in every run, beside the rows."""
 
 
 class Cluster:
@@ -35,7 +40,7 @@ class Cluster:
         self.network = Network(self.clock, self.trace, f"{plan.seed} network")
         self.monitor = Monitor(self.trace, self.on_disk)
         self.rows = Rows(self.monitor)
-        for invariant in (Delivery, Durability, Stability, Honesty, Bounds, Repeats, Promptness, Collection):
+        for invariant in INVARIANTS:
             self.monitor.watch_for(invariant(self.monitor))
         self.monitor.watch_for(self.rows)
         addresses = [f"10.0.0.{number + 1}:8090" for number in range(plan.nodes)]

@@ -16,7 +16,13 @@ class LinkTests(SynchronousTestCase):
         self.posts: list[tuple[list[bytes], Deferred[bytes]]] = []
         self.answers: list[bytes] = []
         self.failures: list[Failure] = []
-        self.link = Link(self.post, self.answers.append, self.failures.append)
+        self.avoided = True
+        self.link = Link(self.post, self.answers.append, self.failed)
+
+    def failed(self, failure: Failure) -> bool:
+        """Note a failure; says whether to go on with the peer."""
+        self.failures.append(failure)
+        return not self.avoided
 
     def post(self, batch: list[bytes]) -> Deferred[bytes]:
         """Take a POST and leave it open."""
@@ -59,7 +65,7 @@ class LinkTests(SynchronousTestCase):
         self.assertEqual([[half, half], [b"1"], [large], [b"2"]], self.batches())
 
     def test_what_failed_is_dropped(self) -> None:
-        """A failed POST is told once; what waited behind it would come late and is dropped, what comes later is sent."""
+        """A failed POST is told once; where the peer is avoided what waited behind it is dropped, what comes later is sent."""
         self.send(b"1")
         self.send(b"2")
         self.posts[0][1].errback(PeerUnreachable("gone"))
@@ -76,6 +82,14 @@ class LinkTests(SynchronousTestCase):
         self.posts[0][1].callback(b"")
         self.send(block)
         self.assertEqual(2, self.link.dropped)
+
+    def test_what_waits_behind_a_late_post_is_sent(self) -> None:
+        """A peer that is merely slow gets what waited: nobody else was asked, and nobody would send it anew."""
+        self.avoided = False
+        self.send(b"1")
+        self.send(b"2")
+        self.posts[0][1].errback(PeerUnreachable("late", late=True))
+        self.assertEqual(([[b"1"], [b"2"]], 1), (self.batches(), len(self.failures)))
 
     def test_room_comes_back_after_a_failure(self) -> None:
         """What was dropped with a failed POST takes no room any more."""

@@ -8,15 +8,18 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from kvsd.replication.effects import Keep, LogOp, SetVector
-from kvsd.replication.record import Op
+from kvsd.replication.messages import Message, PullRows, Sender
+from kvsd.replication.record import Op, Record
 from kvsd.replication.replica import Replica
 from kvsd.replication.saved import Saved
-from kvsd.simulate.monitor import Invariant, Monitor
+from kvsd.simulate.monitor import Invariant, Monitor, Vector
 
 MINTED = re.compile(r"[0-9a-f]{16}-[0-9a-f]+-[0-9]+")
 """The ids that nodes give to what they send on; those of clients look otherwise."""
 
 Dot = tuple[bytes, int]
+Request = tuple[str, str]
+"""The key and the id of a request."""
 Deed = tuple[str, str, bytes]
 """What a request with an id did: the key and the value; or the key and the id, where it deleted."""
 
@@ -29,6 +32,7 @@ class Repeats(Invariant):
         self._seen: dict[tuple[Replica, bytes], dict[bytes, int]] = {}
         self._deeds: dict[Dot, Deed] = {}
         self._dots: defaultdict[Deed, set[Dot]] = defaultdict(set)
+        self._requests: dict[Dot, Request] = {}
         self._stamps: dict[str, int] = {}
         self._named: Counter[str] = Counter()
         """How many ops came of requests with an id, by shard."""
@@ -36,9 +40,32 @@ class Repeats(Invariant):
         """The shards in which a copy may have left out requests."""
 
     def started(self, replica: Replica, saved: Saved) -> None:
-        """What a replica had seen, it has seen; it remembers the requests behind that."""
+        """What a replica had seen, it has seen; its disk remembers the requests behind that."""
         for writer, role in saved.roles.items():
             self._seen[replica, writer] = dict(role.vector)
+            found = {_name(request.record) for _, request in role.requests}
+            if self._is_remembered(replica, role.shard):
+                self._expect(replica, role.shard, {}, role.vector, found)
+
+    def hears(self, replica: Replica, sender: Sender, messages: Sequence[Message]) -> None:
+        """A copy of rows brings the requests along that led to them."""
+        for message in messages:
+            if isinstance(message, PullRows) and not message.cursor and message.shard in replica.state.roles:
+                vector = replica.state.roles[message.shard].vector
+                jump = sum(max(0, n - vector.get(writer, 0)) for writer, n in message.vector.items())
+                if self._is_remembered(replica, message.shard) and jump <= replica.state.limits.page_requests:
+                    found = {_name(request.record) for request in message.requests}
+                    self._expect(replica, message.shard, vector, message.vector, found)
+
+    def _expect(self, replica: Replica, shard: str, since: Vector, until: Vector, found: set[Request]) -> None:
+        """Every request behind what is between two vectors is to be among those found, or behind the first vector."""
+        behind = {name for (writer, n), name in self._requests.items() if n <= since.get(writer, 0)}
+        for (writer, counter), name in self._requests.items():
+            if since.get(writer, 0) < counter <= until.get(writer, 0) and name not in found | behind:
+                me = replica.state.identity.address
+                text = f"{me} has {shard} {writer.hex()}:{counter} and knows nothing of the request {name} behind it"
+                self.accuse("requests-remembered", text)
+                return
 
     def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
         """Ops are applied, and vectors follow or jump."""
@@ -56,12 +83,11 @@ class Repeats(Invariant):
 
     def _applied(self, replica: Replica, role: bytes, op: Op) -> None:
         seen = self._seen.setdefault((replica, role), {})
-        if op.record.request:
-            deed = _deed(op)
-            if op.writer == role and self._is_remembered(replica, op.shard):
-                self._look_for_earlier(replica, op, deed, seen)
-            self._take_down(op, deed)
-            self._compare_stamps(replica, op)
+        deed = _deed(op) if op.record.request else None
+        if deed and op.writer == role and self._is_remembered(replica, op.shard):
+            self._look_for_earlier(replica, op, deed, seen)
+        self._take_down(op, deed)
+        self._compare_stamps(replica, op)
         seen[op.writer] = op.counter
 
     def _is_remembered(self, replica: Replica, shard: str) -> bool:
@@ -75,16 +101,19 @@ class Repeats(Invariant):
                     "carried-out-twice", replica, op, f"it had seen {writer.hex()}:{counter}, the same write"
                 )
 
-    def _take_down(self, op: Op, deed: Deed) -> None:
+    def _take_down(self, op: Op, deed: Deed | None) -> None:
         """A dot that a crash took back before it was durable may name another write afterwards."""
         dot = (op.writer, op.counter)
         before = self._deeds.get(dot)
-        if before is None:
-            self._named[op.shard] += 1
-        elif before != deed:
+        if before == deed:
+            return
+        if before:
             self._dots[before].discard(dot)
-        self._deeds[dot] = deed
-        self._dots[deed].add(dot)
+            del self._deeds[dot], self._requests[dot]
+        if deed:
+            self._named[op.shard] += 1
+            self._deeds[dot], self._requests[dot] = deed, _name(op.record)
+            self._dots[deed].add(dot)
 
     def _compare_stamps(self, replica: Replica, op: Op) -> None:
         request, stamp = op.record.request, op.record.hlc
@@ -95,6 +124,10 @@ class Repeats(Invariant):
         address, record = replica.state.identity.address, op.record
         what = f"{op.writer.hex()}:{op.counter} ({record.key} := {record.value!r} of {record.hlc})"
         self.accuse(rule, f"{address} applied {what} although {why}")
+
+
+def _name(record: Record) -> Request:
+    return record.key, record.request
 
 
 def _deed(op: Op) -> Deed:
