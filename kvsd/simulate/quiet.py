@@ -14,7 +14,10 @@ from kvsd.simulate.world import Cluster
 
 SETTLE_SECONDS = 10.0
 POLL_SECONDS = 0.5
-PROBE_PATIENCE = 1.0
+PROBE_SECONDS = 2.5
+"""For so long before the end, at the latest, everybody is asked."""
+PROBE_PATIENCE = 2.0
+"""More than a POST of before the mending may still keep a link busy."""
 HEARD_SECONDS = 1.0
 END = "end"
 """The client whose reads come after everything."""
@@ -33,7 +36,7 @@ class Quiet:
 
     def settle(self) -> float:
         """Wait, ask everybody for everything, wait again; returns how many seconds it took in all."""
-        self._rest(SETTLE_SECONDS - 2 * PROBE_PATIENCE)
+        self._rest(SETTLE_SECONDS - PROBE_SECONDS)
         self._ask_everybody()
         self._rest(SETTLE_SECONDS)
         seconds = self._cluster.clock.seconds() - self._mended

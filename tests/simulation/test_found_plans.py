@@ -30,3 +30,7 @@ class FoundPlansTests(SynchronousTestCase):
     def test_backup_without_the_writes_of_others(self) -> None:
         """A node notices that it has a backup also where only writes of others are missing there."""
         self.hold("backup-without-the-writes-of-others", "stale-disk")
+
+    def test_dropped_behind_a_late_post(self) -> None:
+        """A request that waits for a link to get free is sent when the POST before it was merely late."""
+        self.hold("dropped-behind-a-late-post", "overtaking")
