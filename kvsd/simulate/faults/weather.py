@@ -15,28 +15,9 @@ def _weather(network: Network, field: str, value: float | bool) -> End:
     return lambda: setattr(network.weather, field, getattr(Weather(), field))
 
 
-def _loss(scene: Scene, fault: Fault) -> End:
-    return _weather(scene.network, "loss", 0.02 + 0.3 * fault.degree)
-
-
-def _doubling(scene: Scene, fault: Fault) -> End:
-    return _weather(scene.network, "doubling", 0.1 + 0.5 * fault.degree)
-
-
-def _overtaking(scene: Scene, fault: Fault) -> End:
-    return _weather(scene.network, "overtaking", 0.05 + 0.3 * fault.degree)
-
-
-def _jitter(scene: Scene, fault: Fault) -> End:
-    return _weather(scene.network, "jitter", 0.02 + 0.3 * fault.degree)
-
-
-def _damage(scene: Scene, fault: Fault) -> End:
-    return _weather(scene.network, "damage", 0.02 + 0.3 * fault.degree)
-
-
-def _misrouting(scene: Scene, fault: Fault) -> End:
-    return _weather(scene.network, "misrouting", 0.02 + 0.2 * fault.degree)
+def _share(field: str, least: float, more: float) -> Apply:
+    """A fault that makes a share of all messages suffer something: so many at least, and so many more at the worst."""
+    return lambda scene, fault: _weather(scene.network, field, least + more * fault.degree)
 
 
 def _resets(scene: Scene, fault: Fault) -> End:
@@ -94,12 +75,12 @@ def _one_way(scene: Scene, fault: Fault) -> End:
 
 
 KINDS: dict[str, Apply] = {
-    "loss": _loss,
-    "doubling": _doubling,
-    "overtaking": _overtaking,
-    "jitter": _jitter,
-    "damage": _damage,
-    "misrouting": _misrouting,
+    "loss": _share("loss", 0.02, 0.3),
+    "doubling": _share("doubling", 0.1, 0.5),
+    "overtaking": _share("overtaking", 0.05, 0.3),
+    "jitter": _share("jitter", 0.02, 0.3),
+    "damage": _share("damage", 0.02, 0.3),
+    "misrouting": _share("misrouting", 0.02, 0.2),
     "resets": _resets,
     "slow-link": _slow_link,
     "partition": _partition,
