@@ -14,7 +14,7 @@ PIP_FLAGS = --quiet --quiet --disable-pip-version-check
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help run demo test simulate lint format lock clean
+.PHONY: help run demo test simulate mutants lint format lock clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -30,6 +30,9 @@ test: $(READY) ## Run all tests, or some: make test TESTS=tests.unit
 
 simulate: $(READY) ## Put simulated clusters through 2000 schedules of faults, or SEEDS=20000, from FIRST_SEED=1 on
 	@seeds="$(SEEDS)"; $(BIN)/python -m kvsd.simulate --seed $(FIRST_SEED) --seeds "$${seeds:-2000}"
+
+mutants: $(READY) ## Plant defects and see that simulated schedules find them: at most 60 each, or SEEDS=200, from FIRST_SEED=1 on
+	@seeds="$(SEEDS)"; $(BIN)/python -m tests.simulation.mutants --first-seed $(FIRST_SEED) --schedules "$${seeds:-60}"
 
 lint: $(READY) ## Check style, types and the direction of imports
 	@status=0; \

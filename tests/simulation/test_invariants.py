@@ -1,16 +1,21 @@
 """
-More invariants: requests that are tried again are carried out once, none waits for what is there, and no tombstone is
-dropped too early.
+More invariants: requests that are tried again are carried out once, none waits for what is there, stamps follow
+causality, pulls leave no gaps, and no tombstone is dropped too early.
 """
 
 from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.replication.causality import Dot
+from kvsd.replication.causality import Dot, VersionVector
+from kvsd.replication.collected import Collected
 from kvsd.replication.effects import DropRow, Keep, LogOp, SetRow, SetVector, Write
-from kvsd.replication.record import Op, Record, Row
+from kvsd.replication.limits import Limits
+from kvsd.replication.messages import PullOps, PullRows, Sender
+from kvsd.replication.oplog import Entry
+from kvsd.replication.record import CarriedOut, Op, Record, Row
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Get
+from kvsd.replication.saved import Saved, SavedRole
 from kvsd.replication.waiting import Waiting
 from tests.simulation.small_cluster import SmallCluster, small_plan
 
@@ -107,6 +112,150 @@ class RepeatsTests(SynchronousTestCase):
         self.apply(self.op(self.carl, MINTED), self.carl)
         self.assert_accused("one-stamp")
 
+    # What disks and copies remember
+
+    def remembered(self, op: Op) -> CarriedOut:
+        """What is kept of the request behind an op."""
+        return CarriedOut(op.record, b"")
+
+    def test_copy(self) -> None:
+        """A copy brings along the requests that led to it, where the puller does not know them."""
+        op, identity = self.op(self.anna, "r"), self.anna.state.identity
+        self.apply(op, self.anna)
+        self.monitor.distrust()  # nothing of this is on a disk
+        for requests in ([self.remembered(op)], []):
+            self.assert_accused()
+            copy = PullRows(1, SHARD, 1, 0, [], 0, {op.writer: 1}, requests)
+            self.monitor.hears(self.bert, Sender(identity.address, identity.instance, "c", 1), [copy])
+        self.assert_accused("requests-remembered")
+
+    def test_start(self) -> None:
+        """A node that starts finds on its disk the requests behind the writes that it finds there."""
+        op = self.op(self.anna, "r")
+        self.apply(op, self.anna)
+        writer = self.anna.state.roles[SHARD].writer
+        for requests in ([(1, self.remembered(op))], []):
+            self.assert_accused()
+            again = Replica(self.anna.state.identity, self.anna.state.limits)
+            self.monitor.started(again, Saved(roles={writer: SavedRole(SHARD, {op.writer: 1}, requests=requests)}))
+        self.assert_accused("requests-remembered")
+
+    def test_start_with_little_memory(self) -> None:
+        """What was to be forgotten for the sake of newer requests need not be on the disk."""
+        for counter in (1, 2):
+            self.apply(self.op(self.anna, f"r{counter}", b"%d" % counter, counter), self.anna)
+        writer = self.anna.state.roles[SHARD].writer
+        again = Replica(self.anna.state.identity, Limits(requests=1))
+        self.monitor.started(again, Saved(roles={writer: SavedRole(SHARD, {writer: 2})}))
+        self.assert_accused()
+
+
+class StampsTests(SynchronousTestCase):
+    """A node that issues writes."""
+
+    def setUp(self) -> None:
+        self.small = SmallCluster()
+        self.anna = next(machine.run.replica for machine in self.small.machines if machine.run)
+        self.writer = self.anna.state.roles[SHARD].writer
+        self.counter = 0
+
+    def issue(self, key: str, hlc: int, dependencies: VersionVector, *more: Keep) -> list[str]:
+        """The node issues a write, and changes more; returns the rules that were broken until now."""
+        self.counter += 1
+        dot = Dot(SHARD, self.writer, self.counter)
+        record = Record(0, key, b"1", hlc, dot, {SHARD: dependencies}, 1, "", True, 0)
+        op = Op(SHARD, self.writer, self.counter, 1, dependencies, record)
+        row = SetRow(self.writer, Row(self.writer, self.counter, record))
+        monitor = self.small.cluster.monitor
+        monitor.sees(self.anna, [Write(self.counter, [LogOp(self.writer, self.counter, op), row, *more])])
+        return [v.rule for v in monitor.violations if v.rule not in {"last-writer-wins", "collected-too-early"}]
+
+    def test_causality(self) -> None:
+        """A write has a later stamp than what it depends on, neither an earlier one nor the same."""
+        self.assertEqual([], self.issue("a", 10, {}))
+        self.assertEqual([], self.issue("b", 11, {self.writer: 1}))
+        self.assertEqual(["stamps-follow-causality"], self.issue("c", 11, {self.writer: 2}))
+        self.assertEqual(["stamps-follow-causality"] * 2, self.issue("d", 9, {self.writer: 1}))
+
+    def test_effect(self) -> None:
+        """A write has a later stamp than the version that is there."""
+        self.assertEqual([], self.issue("a", 10, {}))
+        self.assertEqual([], self.issue("a", 11, {}))
+        self.assertEqual(["write-takes-effect"], self.issue("a", 11, {}))
+        self.assertEqual(["write-takes-effect"] * 2, self.issue("a", 5, {}, DropRow(self.writer, 0, "a")))
+        self.assertEqual(["write-takes-effect"] * 2, self.issue("a", 5, {}))
+
+    def test_clock(self) -> None:
+        """The clock of a node is past the stamps of all rows that it has."""
+        self.anna.state.clock.witness(100)
+        self.assertEqual([], self.issue("a", 100, {}))
+        self.small.later(0.2)
+        self.assertEqual([], self.small.complaints())
+        self.assertEqual([], self.issue("b", 1 << 62, {}))
+        self.small.later(0.2)
+        self.assertIn("clock-past-all", self.small.complaints()[0])
+
+    def test_start(self) -> None:
+        """What the disk had before a start counts."""
+        self.small.ask(0, "put", "a", "1")
+        self.small.later(1)
+        machine = self.small.machines[0]
+        machine.crash()
+        machine.start()
+        assert machine.run is not None
+        self.anna, self.counter = machine.run.replica, 1
+        self.assertEqual(["write-takes-effect"], self.issue("a", 5, {}))
+
+
+class RepairTests(SynchronousTestCase):
+    """A node that hears the answer to a pull."""
+
+    def hear(self, *counters: int) -> list[str]:
+        """The answer brings these ops of one writer, nothing of which is here; returns the rules that this breaks."""
+        small = SmallCluster()
+        anna, bert = (machine.run.replica for machine in small.machines[:2] if machine.run)
+        writer, identity = anna.state.roles[SHARD].writer, anna.state.identity
+        ops = [
+            Op(SHARD, writer, n, 1, {}, Record(0, "key", b"1", n, Dot(SHARD, writer, n), {}, 1, "", True, 0))
+            for n in counters
+        ]
+        monitor = small.cluster.monitor
+        monitor.hears(bert, Sender(identity.address, identity.instance, "c", 1), [PullOps(1, SHARD, ops, more=False)])
+        return [violation.rule for violation in monitor.violations if violation.rule != "durable-first"]
+
+    def test_gaps(self) -> None:
+        """The ops begin after what is there, and leave none out."""
+        self.assertEqual([], self.hear(1, 2, 3))
+        self.assertEqual(["pull-without-gaps"], self.hear(2, 3))
+        self.assertEqual(["pull-without-gaps"], self.hear(1, 3))
+
+    def test_pieces(self) -> None:
+        """All pages of a copy come from one run of the giver; another pull may be answered by the next run."""
+        small = SmallCluster()
+        anna, bert = (machine.run.replica for machine in small.machines[:2] if machine.run)
+        identity, monitor = anna.state.identity, small.cluster.monitor
+        for number, copy in ((1, 7), (1, 7), (2, 8), (1, 8)):
+            self.assertEqual([], monitor.violations)
+            page = PullRows(number, SHARD, copy, 0, [], 1, {}, [])
+            monitor.hears(bert, Sender(identity.address, identity.instance, "c", 1), [page])
+        self.assertEqual(["copy-of-one-piece"], [violation.rule for violation in monitor.violations])
+
+    def test_logs(self) -> None:
+        """A log holds the last ops of a writer without a gap, or none."""
+        small = SmallCluster()
+        anna, bert = (machine.run.replica for machine in small.machines[:2] if machine.run)
+        role, writer, monitor = anna.state.roles[SHARD], bert.state.roles[SHARD].writer, small.cluster.monitor
+        for counter, broken in ((3, 0), (4, 0), (5, 0), (7, 1)):
+            record = Record(0, "key", b"1", counter, Dot(SHARD, writer, counter), {}, 1, "", True, 0)
+            role.log._keep = role.log._order.append  # type: ignore[method-assign,assignment]  # it asserts the same
+            role.log._keep(Entry(counter, 1, Op(SHARD, writer, counter, 1, {}, record)))
+            role.vector[writer] = counter
+            monitor.ticked(anna)
+            self.assertEqual(["log-without-gaps"] * broken, [violation.rule for violation in monitor.violations])
+        role.log.clear()
+        monitor.ticked(anna)
+        self.assertEqual(1, len(monitor.violations))
+
 
 class CollectionTests(SynchronousTestCase):
     """A node that drops rows."""
@@ -121,7 +270,9 @@ class CollectionTests(SynchronousTestCase):
         """A node drops a row that depends on a write of the other shard; returns the rules that this breaks."""
         writer = self.anna.state.roles["s0"].writer
         dependencies = {"s1": {self.bert.state.roles["s1"].writer: counter}} if counter else {}
-        record = Record(0, "key", value, 1 << 62, Dot("s0", writer, 1), dependencies, 1, "", False, 0)
+        self.anna.state.clock.witness(1)
+        self.anna.state.roles["s0"].collected.note((0, "key"), 1)
+        record = Record(0, "key", value, 1, Dot("s0", writer, 1), dependencies, 1, "", False, 0)
         changes: list[Keep] = [SetRow(writer, Row(writer, 1, record)), DropRow(writer, 0, "key")]
         self.monitor.sees(self.anna, [Write(self.anna.state.out.written + 1, changes)])
         return [violation.rule for violation in self.monitor.violations]
@@ -142,6 +293,15 @@ class CollectionTests(SynchronousTestCase):
     def test_no_tombstone(self) -> None:
         """A row with a value is never dropped."""
         self.assertEqual(["collected-too-early"], self.drop(b"1", 0))
+
+    def test_forgotten(self) -> None:
+        """Who dropped a tombstone remembers how late it was, also after a start."""
+        self.assertEqual([], self.drop(None, 0))
+        self.small.later(0.2)
+        self.assertEqual([], self.small.complaints())
+        self.anna.state.roles["s0"].collected = Collected(1)
+        self.small.later(0.2)
+        self.assertIn("collected-remembered", self.small.complaints()[0])
 
     def test_distrust(self) -> None:
         """Where disks were put back, it is no wonder that they lack something."""

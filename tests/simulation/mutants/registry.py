@@ -1,0 +1,22 @@
+"""
+All planted defects, by name.
+"""
+
+import inspect
+from collections.abc import Iterable
+
+from tests.simulation.mutants import delivery, durability, links, repair, restarts, retries, stability, tokens, winners
+from tests.simulation.mutants.planting import KINDS, KINDS_WITH_OLD_DISKS, Mutant, Plant
+
+THEMES = (tokens, delivery, durability, restarts, winners, stability, repair, retries, links)
+
+
+def _named(plants: Iterable[Plant], kinds: tuple[str, ...]) -> dict[str, Mutant]:
+    return {plant.__name__.replace("_", "-"): Mutant(inspect.getdoc(plant) or "", plant, kinds) for plant in plants}
+
+
+MUTANTS: dict[str, Mutant] = {
+    **_named((plant for theme in THEMES for plant in theme.DEFECTS), KINDS),
+    **_named(restarts.ON_OLD_DISKS, KINDS_WITH_OLD_DISKS),
+}
+"""The defects, by the names of the functions that plant them; the docstring of each is the rule that it breaks."""

@@ -1,0 +1,90 @@
+"""
+Defects of serving: tokens that are not gone by, or that don't say what their client has seen.
+"""
+
+from kvsd.replication.forwarding import Forwarding
+from kvsd.replication.role import Role
+from kvsd.replication.serving import Serving
+from kvsd.replication.stability import Stability
+from kvsd.replication.token import Token
+from tests.simulation.mutants.delivery import AFTER_CAUSES
+from tests.simulation.mutants.planting import Plant, Planting
+
+
+def token_unchecked(planting: Planting) -> None:
+    """A request is served only where all that its token depends on in the key's shard is there."""
+    planting.rewrite(Serving, "_unmet", (" or (shard == role.shard and writer in lacking)", ""))
+    planting.rewrite(Role, "apply", AFTER_CAUSES)
+
+
+def dependencies_not_stored(planting: Planting) -> None:
+    """A version is kept with the writes that its author had seen."""
+    stored = "dependencies=self._stability.unstable(request.token.dependencies)"
+    planting.rewrite(Serving, "_record", (stored, "dependencies={}"))
+
+
+def read_without_dependencies(planting: Planting) -> None:
+    """The token of a read names what the version that it saw depends on."""
+    planting.rewrite(Serving, "_having_seen", ("copied(record.dependencies)", "copied({})"))
+
+
+def read_without_dot(planting: Planting) -> None:
+    """The token of a read names the version that it saw."""
+    dot = "join_dependencies(seen, {record.origin.shard: {record.origin.writer: record.origin.counter}})"
+    planting.rewrite(Serving, "_having_seen", (dot, "join_dependencies(seen, {})"))
+
+
+def written_without_dot(planting: Planting) -> None:
+    """The token of a write names the write."""
+    planting.rewrite(Serving, "_write", ("{shard: {role.writer: record.origin.counter}}", "{}"))
+
+
+def deletion_not_seen(planting: Planting) -> None:
+    """The token of a read that finds a key deleted names the deletion."""
+    planting.rewrite(
+        Serving,
+        "_get",
+        (
+            "return Absent(shard, token), position",
+            "return Absent(shard, self._stability.pruned(request.token)), position",
+        ),
+    )
+
+
+def repeat_without_dot(planting: Planting) -> None:
+    """The answer to a request that was carried out before names what it wrote."""
+    planting.rewrite(
+        Serving, "_write", ("self._stability.pruned(self._having_seen(request.token, earlier.record))", "request.token")
+    )
+
+
+def token_forgets_its_past(planting: Planting) -> None:
+    """The token of an answer names all that the request's token named and that is not stable."""
+    planting.rewrite(Token, "merged", ("copied(self.dependencies)", "copied({})"))
+
+
+def token_not_sent_on(planting: Planting) -> None:
+    """A request that is sent on goes with its token."""
+    forwarded = "return replace(self.request, wait=wait)"
+    planting.rewrite(
+        Forwarding, "attempt", (forwarded, "return replace(self.request, wait=wait, token=type(self.request.token)())")
+    )
+
+
+def pruned_one_too_early(planting: Planting) -> None:
+    """A token is pruned of what is stable, and of nothing more."""
+    planting.rewrite(Stability, "unstable", ("counter > stable.get(writer, 0)", "counter > stable.get(writer, 0) + 1"))
+
+
+DEFECTS: list[Plant] = [
+    token_unchecked,
+    dependencies_not_stored,
+    read_without_dependencies,
+    read_without_dot,
+    written_without_dot,
+    deletion_not_seen,
+    repeat_without_dot,
+    token_forgets_its_past,
+    token_not_sent_on,
+    pruned_one_too_early,
+]

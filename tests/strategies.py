@@ -1,0 +1,188 @@
+"""
+Strategies for all that is said and kept: any value of any type of message, record, change and configuration.
+
+Every type and every field of it is named here: what is new is missed by :func:`built` or by the tests of the wire until
+it has a strategy too.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar, get_args
+
+from hypothesis import strategies as st
+
+from kvsd.replication import messages as said
+from kvsd.replication import requests as asked
+from kvsd.replication.causality import Dot
+from kvsd.replication.configuration import Configuration, Member, founding_configuration
+from kvsd.replication.hlc import MAX_STAMP
+from kvsd.replication.messages import Message, Sender
+from kvsd.replication.placement import SLOTS
+from kvsd.replication.record import MAX_REQUEST_ID, CarriedOut, Op, Record, Row
+from kvsd.replication.requests import Request, Verdict
+from tests.builders import MAX_COUNTER, MAX_EPOCH, any_dependencies, any_vectors, tokens
+
+T = TypeVar("T")
+
+
+def built(kind: Callable[..., T], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[T]:
+    """Any value of a struct or a named tuple; a field that has no strategy is an error."""
+    named: tuple[str, ...] = getattr(kind, "__struct_fields__", ()) or getattr(kind, "_fields", ())
+    if set(named) != set(fields):
+        raise TypeError(f"{kind}: a strategy for each of {named} is needed, there are some for {tuple(fields)}")
+    return st.builds(kind, **fields)
+
+
+def some(each: st.SearchStrategy[T], most: int = 3) -> st.SearchStrategy[list[T]]:
+    """A short list."""
+    return st.lists(each, max_size=most)
+
+
+# Values
+
+names = st.text(max_size=8)
+addresses = st.builds("10.0.{}.{}:{}".format, st.integers(0, 255), st.integers(0, 255), st.integers(1, 65535))
+shards = st.integers(0, 20).map("s{}".format)
+numbers = st.integers(-(2**63), 2**64 - 1)
+"""Whatever can stand where any integer may."""
+counts = st.integers(0, MAX_COUNTER)
+epochs = st.integers(0, MAX_EPOCH)
+stamps = st.integers(0, MAX_STAMP)
+seconds = st.floats(0, 3600)
+instances = st.binary(min_size=16, max_size=16)
+any_writers = st.binary(min_size=6, max_size=6)
+counters = st.integers(1, MAX_COUNTER)
+tenures = st.integers(0, 2**32 - 1)
+values = st.none() | st.binary(max_size=12)
+request_ids = st.text(max_size=4) | st.just("i" * MAX_REQUEST_ID)
+
+# Records
+
+dots = built(Dot, shard=shards, writer=any_writers, counter=counters)
+records = built(
+    Record,
+    tenure=tenures,
+    key=names,
+    value=values,
+    hlc=stamps,
+    origin=dots,
+    dependencies=any_dependencies,
+    epoch=epochs,
+    request=request_ids,
+    created=st.booleans(),
+    over=stamps,
+)
+ops = built(
+    Op, shard=shards, writer=any_writers, counter=counters, epoch=epochs, dependencies=any_vectors, record=records
+)
+rows = built(Row, writer=any_writers, counter=counters, record=records)
+carried_out = built(CarriedOut, record=records, digest=st.binary(max_size=16))
+
+
+# Configurations
+
+
+@st.composite
+def _configurations(draw: st.DrawFn) -> Configuration:
+    """Any configuration: nodes that stay or have joined later, and slots that may have moved."""
+    nodes = draw(st.lists(addresses, min_size=2, max_size=6, unique=True))
+    first = founding_configuration(nodes, draw(st.integers(1, len(nodes) // 2)))
+    moved = draw(st.dictionaries(tenures, st.sampled_from(first.shard_ids()), max_size=3))
+    every = [*first.tenures, *moved]
+    since = draw(st.integers(1, MAX_EPOCH))
+    return Configuration(
+        cluster=draw(names),
+        epoch=draw(st.integers(1, MAX_EPOCH)),
+        nodes=first.nodes,
+        shards={
+            shard: tuple(Member(member.node, shard, since) for member in members)
+            for shard, members in first.shards.items()
+        },
+        slots=tuple(every[slot % len(every)] for slot in range(SLOTS)),
+        tenures=first.tenures | moved,
+    )
+
+
+configurations = _configurations()
+
+# What clients ask, and what they are answered
+
+REQUESTS: dict[type[Request], st.SearchStrategy[Request]] = {
+    asked.Get: built(asked.Get, key=names, token=tokens, wait=seconds),
+    asked.Put: built(
+        asked.Put,
+        key=names,
+        value=values,
+        token=tokens,
+        wait=seconds,
+        request=request_ids,
+        stamp=stamps,
+        tried=st.booleans(),
+    ),
+    asked.CountKeys: built(asked.CountKeys, shard=shards),
+}
+lacks = built(
+    asked.MissingWrite,
+    shard=shards,
+    writer=any_writers.map(bytes.hex),
+    node=st.just("") | addresses,
+    need=counts,
+    have=counts,
+    held_by=some(addresses),
+    state=names,
+    silent=st.none() | seconds,
+    since=seconds,
+)
+VERDICTS: dict[type[Verdict], st.SearchStrategy[Verdict]] = {
+    asked.Found: built(asked.Found, shard=shards, token=tokens, value=st.binary(max_size=12)),
+    asked.Written: built(asked.Written, shard=shards, token=tokens, existed=st.booleans()),
+    asked.Absent: built(asked.Absent, shard=shards, token=tokens),
+    asked.Unmet: built(asked.Unmet, shard=shards, missing=some(lacks), epoch_needed=epochs, epoch=epochs),
+    asked.Unavailable: built(asked.Unavailable, shard=shards),
+    asked.Unassigned: built(asked.Unassigned, reason=names),
+    asked.Refused: built(asked.Refused, reason=names),
+    asked.Overloaded: built(asked.Overloaded, reason=names),
+    asked.StorageFull: built(asked.StorageFull),
+    asked.Counted: built(asked.Counted, count=counts),
+    asked.Outdated: built(asked.Outdated, shard=shards, latest=stamps),
+}
+
+# What replicas tell each other
+
+MESSAGES: dict[type[Message], st.SearchStrategy[Message]] = {
+    said.Heartbeat: built(
+        said.Heartbeat,
+        wall_ms=counts,
+        hlc=stamps,
+        silent_ms=st.dictionaries(addresses, counts, max_size=3),
+        vectors=st.dictionaries(shards, any_vectors, max_size=2),
+        founded=st.dictionaries(addresses, instances, max_size=3),
+        reported=st.dictionaries(addresses, st.dictionaries(shards, counts, max_size=2), max_size=3),
+    ),
+    said.Bind: built(said.Bind),
+    said.Bound: built(said.Bound, instance=instances),
+    said.Push: built(said.Push, ops=some(ops, 2)),
+    said.Pull: built(said.Pull, id=numbers, shard=shards, vector=any_vectors, copy=numbers, cursor=counts),
+    said.PullOps: built(said.PullOps, id=numbers, shard=shards, ops=some(ops, 2), more=st.booleans()),
+    said.PullRows: built(
+        said.PullRows,
+        id=numbers,
+        shard=shards,
+        copy=numbers,
+        start=counts,
+        rows=some(rows, 2),
+        cursor=counts,
+        vector=any_vectors,
+        requests=some(carried_out, 2),
+    ),
+    said.Forward: built(said.Forward, id=numbers, request=st.one_of(*REQUESTS.values())),
+    said.Forwarded: built(said.Forwarded, id=numbers, outcome=st.one_of(*VERDICTS.values())),
+    said.AskConfiguration: built(said.AskConfiguration, epoch=epochs),
+    said.TellConfiguration: built(said.TellConfiguration, configuration=configurations),
+}
+any_message = st.one_of(*MESSAGES.values())
+senders = built(Sender, address=addresses, instance=instances, cluster=names, epoch=epochs)
+
+
+def kinds_of(union: object) -> set[type]:
+    """The types of a union."""
+    return set(get_args(union))

@@ -1,0 +1,256 @@
+"""The laws of what is kept: all of it is found again after a crash, and no other bytes are believed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvsd.replication.configuration import Configuration
+from kvsd.replication.effects import (
+    DropOps,
+    DropRequest,
+    DropRow,
+    Keep,
+    LogOp,
+    SetBindings,
+    SetConfiguration,
+    SetRequest,
+    SetRow,
+    SetVector,
+)
+from kvsd.replication.limits import Limits
+from kvsd.replication.record import CarriedOut, Op, Row
+from kvsd.replication.saved import Saved, SavedRole
+from kvsd.wire import Entry, WireError, entries, owner_entry, saved
+from tests.builders import A, B, make_op, make_record
+from tests.examples import examples
+from tests.histories import KEYS, WRITES, Event, Shard, events
+from tests.strategies import (
+    addresses,
+    any_writers,
+    built,
+    configurations,
+    instances,
+    kinds_of,
+    shards,
+    some,
+    stamps,
+    values,
+)
+
+Pair = tuple[bytes, bytes]
+Tables = tuple[list[Pair], list[Pair], list[Pair]]
+
+ROLES = (b"anna-1", b"role/\0", b"\0\0\0\0\0\0", b"owner\xff")
+"""Few, so that changes often meet; some look like other keys."""
+
+roles = st.sampled_from(ROLES)
+row_tenures, row_keys = st.sampled_from((1, 256, 2**32 - 1)), st.sampled_from(("", "a", "aa", "ä\0", "\0"))
+arrivals = st.sampled_from((1, 2, 255, 256, 2**40))
+numbers = st.integers(1, 99)
+kept_rows = st.builds(
+    lambda tenure, key, number, value: Row(A, number, make_record(key, value, number, (A, number), tenure=tenure)),
+    row_tenures,
+    row_keys,
+    numbers,
+    values,
+)
+"""Simple ones: that any record comes back is a law of the wire."""
+kept_ops = numbers.map(lambda number: make_op(B, number, {A: number}))
+kept_requests = numbers.map(lambda number: CarriedOut(make_record(value=None, request=f"r{number}"), b"digest"))
+vectors = st.dictionaries(any_writers, numbers, max_size=2)
+KEEPS: dict[type[Keep], st.SearchStrategy[Keep]] = {
+    SetRow: built(SetRow, role=roles, row=kept_rows),
+    DropRow: built(DropRow, role=roles, tenure=row_tenures, key=row_keys),
+    LogOp: built(LogOp, role=roles, arrival=arrivals, op=kept_ops),
+    DropOps: built(DropOps, role=roles, arrivals=some(arrivals)),
+    SetVector: built(SetVector, role=roles, shard=shards, vector=vectors, hlc=stamps, collected=stamps),
+    SetRequest: built(SetRequest, role=roles, number=arrivals, request=kept_requests),
+    DropRequest: built(DropRequest, role=roles, number=arrivals),
+    SetBindings: built(
+        SetBindings, bindings=st.dictionaries(addresses, st.tuples(instances, st.booleans()), max_size=3)
+    ),
+    SetConfiguration: built(SetConfiguration, configuration=configurations),
+}
+row_changes = KEEPS[SetRow] | KEEPS[DropRow]
+numbered_changes = KEEPS[LogOp] | KEEPS[DropOps] | KEEPS[SetRequest] | KEEPS[DropRequest]
+changes = (
+    st.lists(st.one_of(*KEEPS.values()), max_size=10)
+    | st.lists(row_changes, min_size=5, max_size=12)
+    | st.lists(numbered_changes, min_size=5, max_size=12)
+)
+everyone = st.tuples(
+    *(
+        built(SetVector, role=st.just(role), shard=shards, vector=vectors, hlc=stamps, collected=stamps)
+        for role in ROLES
+    )
+)
+"""Each role's vector, without which nothing of it can be found."""
+
+
+@dataclass
+class KeptRole:
+    """What should be found of a role, by the names under which it is kept."""
+
+    vector: SetVector
+    rows: dict[tuple[int, str], Row] = field(default_factory=dict)
+    ops: dict[int, Op] = field(default_factory=dict)
+    requests: dict[int, CarriedOut] = field(default_factory=dict)
+
+    def found(self) -> SavedRole:
+        """The role as it is found: rows by tenure and key, ops and requests by number."""
+        rows = sorted(self.rows.items(), key=lambda item: (item[0][0], item[0][1].encode()))
+        _, shard, vector, _, collected = self.vector
+        return SavedRole(
+            shard,
+            vector,
+            collected,
+            [row for _, row in rows],
+            sorted(self.ops.items(), key=lambda item: item[0]),
+            sorted(self.requests.items(), key=lambda item: item[0]),
+        )
+
+
+@dataclass
+class Kept:
+    """What should be found on a disk, kept the simplest way."""
+
+    roles: dict[bytes, KeptRole] = field(default_factory=dict)
+    bindings: dict[str, tuple[bytes, bool]] = field(default_factory=dict)
+    configuration: Configuration | None = None
+
+    def keep(self, change: Keep) -> None:
+        """Make a change."""
+        match change:
+            case SetVector(role):
+                known = self.roles.get(role)
+                self.roles[role] = (
+                    KeptRole(change, known.rows, known.ops, known.requests) if known else KeptRole(change)
+                )
+            case SetRow(role, row):
+                self.roles[role].rows[row.record.tenure, row.record.key] = row
+            case DropRow(role, tenure, key):
+                self.roles[role].rows.pop((tenure, key), None)
+            case LogOp(role, arrival, op):
+                self.roles[role].ops[arrival] = op
+            case DropOps(role, dropped):
+                for arrival in dropped:
+                    self.roles[role].ops.pop(arrival, None)
+            case SetRequest(role, number, request):
+                self.roles[role].requests[number] = request
+            case DropRequest(role, number):
+                self.roles[role].requests.pop(number, None)
+            case SetBindings(bindings):
+                self.bindings = bindings
+            case SetConfiguration(configuration):
+                self.configuration = configuration
+
+    def found(self) -> Saved:
+        """All of it, as it is found."""
+        hlc = max(role.vector.hlc for role in self.roles.values())
+        by_role = {role: kept.found() for role, kept in self.roles.items()}
+        return Saved(self.configuration, self.bindings, hlc, by_role)
+
+
+def tables_of(written: Iterable[Entry]) -> Tables:
+    """The tables after these entries were written, each in the order of its keys."""
+    tables: dict[str, dict[bytes, bytes]] = {"meta": {}, "rows": {}, "ops": {}}
+    for table, key, value in written:
+        if value is None:
+            tables[table].pop(key, None)
+        else:
+            tables[table][key] = value
+    meta, rows, logged = (sorted(tables[table].items()) for table in ("meta", "rows", "ops"))
+    return meta, rows, logged
+
+
+OWNER = owner_entry(b"instance-of-node", "10.0.0.1:8090")
+prefixes = st.sampled_from((b"", b"configuration", b"bindings", b"owner", b"role/", b"seen/", *ROLES))
+pairs = st.tuples(st.builds(bytes.__add__, prefixes, st.binary(max_size=14) | roles), st.binary(max_size=18))
+full_tables = st.builds(lambda first, more: tables_of([OWNER, *entries([*first, *more])]), everyone, changes)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> Tables:
+    """Genuine tables with one key or value changed, cut or made longer, put into any table."""
+    tables = draw(full_tables)
+    every = [(table, pair) for table in tables for pair in table]
+    table, pair = draw(st.sampled_from(every))
+    side = draw(st.integers(0, 1))
+    other = draw(st.sampled_from([b"\0", b"\xff", b"\xc0", b"\x90", b"\x80", draw(st.sampled_from(every))[1][side]]))
+    at = draw(st.integers(0, len(pair[side])))
+    changed = pair[side][:at] + other + pair[side][at + draw(st.integers(0, 40)) :]
+    table.remove(pair)
+    draw(st.sampled_from(tables)).append((changed, pair[1]) if side == 0 else (pair[0], changed))
+    return tables
+
+
+class DiskLaws(SynchronousTestCase):
+    """Changes as entries of tables, and back."""
+
+    def test_every_kind_is_drawn(self) -> None:
+        """No kind of change is left out; a new one needs a strategy first."""
+        self.assertEqual(kinds_of(Keep), set(KEEPS))
+
+    @examples(150)
+    @given(everyone, changes)
+    def test_what_was_kept_is_found(self, first: tuple[SetVector, ...], more: list[Keep]) -> None:
+        """Just that is found which was kept last and not dropped since, in order; data without an owner is refused."""
+        kept = Kept()
+        for change in (*first, *more):
+            kept.keep(change)
+        owner, state = saved(*tables_of([OWNER, *entries([*first, *more])]))
+        self.assertEqual((b"instance-of-node", "10.0.0.1:8090"), owner)
+        self.assertEqual(kept.found(), state)
+        self.assertRaises(WireError, saved, *tables_of(entries([*first, *more])))
+
+    @examples(100)
+    @given(some(pairs), some(pairs), some(pairs))
+    def test_any_bytes(self, meta: list[Pair], rows: list[Pair], logged: list[Pair]) -> None:
+        """Bytes that no node wrote, under whatever keys, are refused at the worst."""
+        try:
+            saved(meta, rows, logged)
+        except WireError:
+            return
+        self.assertEqual(([], [], []), (meta, rows, logged), "nothing but emptiness is a state that nobody wrote")
+
+    @examples(120)
+    @given(damaged())
+    def test_any_damage(self, tables: Tables) -> None:
+        """Entries that were damaged, or got into another place, are refused at the worst, or are a state all the same."""
+        try:
+            owner, state = saved(*tables)
+        except WireError:
+            return
+        self.assertIsInstance(owner, tuple)
+        self.assertIsInstance(state, Saved)
+
+
+class RestartLaws(SynchronousTestCase):
+    """Whole members of a shard, after any events."""
+
+    @examples(60)
+    @given(events(*WRITES, "copy", "truncate", "collect", "restart"), st.integers(1, 5))
+    def test_a_member_that_starts_again_is_the_same(self, happened: list[Event], most: int) -> None:
+        """After a crash a member has the rows, log, vector, requests and clock that it had; only what waited is gone."""
+        shard = Shard(Limits(requests=most, collected=most))
+        for event in happened:
+            shard.happen(event)
+        for before in shard.members:
+            after = before.restarted()
+            self.assertEqual(before.rows(), after.rows())
+            self.assertEqual(before.role.store.tombstones, after.role.store.tombstones)
+            self.assertEqual(list(before.role.log), list(after.role.log))
+            self.assertEqual(before.role.log.size, after.role.log.size)
+            self.assertEqual((before.role.vector,) * 2, (after.role.vector, after.role.durable))
+            self.assertEqual(before.role.collected.latest, after.role.collected.latest)
+            self.assertEqual(before.state.clock.latest, after.state.clock.latest)
+            for op in shard.ops:
+                name = op.record.key, op.record.request
+                self.assertEqual(before.role.requests.get(*name), after.role.requests.get(*name))
+            for key in (*KEYS, "another"):
+                known, bound = (member.role.collected.stamp_of((0, key)) for member in (before, after))
+                self.assertLessEqual(known, bound)
+            self.assertEqual(0, after.role.holdback.count)
