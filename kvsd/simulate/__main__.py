@@ -92,6 +92,8 @@ def main(
     """Simulate a cluster in which much goes wrong, and judge what its clients saw.  One seed is one run for ever."""
     if nodes is not None and nodes < 2 * shards:
         raise click.UsageError(f"{shards} shards need at least {2 * shards} nodes")
+    if seeds and (file or smaller):
+        raise click.UsageError("--plan and --shrink are for one run, --seeds is for many")
     setting = Setting(None if nodes is None else (nodes, shards), minutes, faults)
     if seeds:
         sys.exit(sweep(range(seed, seed + seeds), setting, jobs))
@@ -167,7 +169,8 @@ def sweep(seeds: range, setting: Setting, processes: int) -> int:
     for verdict in over_all(partial(verdict_of, setting), seeds, processes):
         tally.add(verdict)
         if verdict.violations:
-            print("\n".join(failure_lines(verdict, setting)), flush=True)
+            lines = failure_lines(verdict, setting, evidence=len(tally.failed) <= MAX_EXPLAINED)
+            print("\n".join(lines), flush=True)
         if tally.schedules % 500 == 0:
             print(f"  {tally.schedules:,} schedules", flush=True)
     seconds = perf_counter() - started
@@ -188,12 +191,13 @@ def verdict_of(setting: Setting, seed: int) -> Verdict:
     return verdict
 
 
-def failure_lines(verdict: Verdict, setting: Setting) -> Iterator[str]:
-    """What is said of a run that failed."""
+def failure_lines(verdict: Verdict, setting: Setting, *, evidence: bool) -> Iterator[str]:
+    """What is said of a run that failed, with the last events of its nodes or without."""
     yield f"Seed {verdict.seed} failed: python -m kvsd.simulate --seed {verdict.seed}{setting.options()}"
     for violation in verdict.violations[:MAX_EXPLAINED]:
         yield f"  {violation}"
-    yield from (f"  {line}" for line in verdict.evidence)
+    if evidence:
+        yield from (f"  {line}" for line in verdict.evidence)
 
 
 if __name__ == "__main__":

@@ -152,6 +152,10 @@ class MistakeTests(CommandTests):
         """Each shard takes two nodes."""
         self.assert_refused("3 shards need at least 6 nodes", "--nodes", "5", "--shards", "3")
 
+    def test_many_runs_of_one_plan(self) -> None:
+        """What is for one run can't be asked of many."""
+        self.assert_refused("--plan and --shrink are for one run", "--seeds", "2", "--shrink")
+
     def test_no_such_file(self) -> None:
         """A plan that is not there can't be run."""
         self.assert_refused("does not exist", "--plan", "nowhere.json")
