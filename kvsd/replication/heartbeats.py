@@ -9,6 +9,7 @@ acknowledge anything, and its peers should know.
 from kvsd.replication.effects import Now
 from kvsd.replication.founding import Founding
 from kvsd.replication.liveness import Peer
+from kvsd.replication.meeting import Meeting
 from kvsd.replication.messages import AskConfiguration, Heartbeat, Sender
 from kvsd.replication.state import State
 
@@ -22,6 +23,7 @@ class Heartbeats:
     def __init__(self, state: State, founding: Founding) -> None:
         self._state = state
         self._founding = founding
+        self._meeting = Meeting(state)
         self._strangers: dict[str, float] = {}
         """When nodes that are in no configuration were last answered."""
 
@@ -52,7 +54,7 @@ class Heartbeats:
             wall_ms=now.wall_ms,
             hlc=state.clock.latest,
             silent_ms=state.liveness.silences(now.monotonic),
-            vectors={shard: dict(role.durable) for shard, role in state.roles.items()},
+            vectors={} if self._meeting.is_on() else {s: dict(role.durable) for s, role in state.roles.items()},
             founded=state.instances,
             reported={peer.address: peer.reported for peer in state.liveness.peers.values() if peer.reported},
         )

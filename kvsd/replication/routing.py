@@ -5,6 +5,7 @@ Routing: a request is carried out here, at another replica, or waits; routing go
 from kvsd.replication.candidates import Candidates
 from kvsd.replication.effects import Now, Ticket
 from kvsd.replication.forwarding import Forwarding, Forwards
+from kvsd.replication.meeting import Meeting
 from kvsd.replication.outbox import Asker, Remote
 from kvsd.replication.requests import (
     Counted,
@@ -31,6 +32,7 @@ class Routing:
         self._waiting = waiting
         self._forwards = forwards
         self._candidates = Candidates(state)
+        self._meeting = Meeting(state)
 
     def route(self, ticket: Ticket, request: Request, now: Now) -> None:
         """Have a client's request carried out somewhere."""
@@ -63,22 +65,9 @@ class Routing:
             return "this node was not added to a shard"
         if not state.founded:
             return "the cluster is forming: a majority of the view has not answered yet"
-        if self._is_meeting():
-            return "this node was started again and is meeting the other members of its shard"
+        if self._meeting.is_on():
+            return "this node was started again and is meeting the other nodes"
         return ""
-
-    def _is_meeting(self) -> bool:
-        """
-        Whether this node has just been started again and not heard yet of all other members of its shards.
-
-        They may remember that it once had more than it has now; until then it must not serve.  Who is silent for as
-        long as a node may be before it counts as down is not waited for.
-        """
-        state = self._state
-        if state.restored is None or state.now.monotonic - state.restored >= state.limits.down_seconds:
-            return False
-        others = {address for shard in state.roles for address in state.members(shard)} - {state.identity.address}
-        return not all(state.liveness.peers[address].vectors for address in others)
 
     def _shard(self, request: Request) -> str:
         return request.shard if isinstance(request, CountKeys) else self._state.shard_of(request.key)[1]

@@ -101,7 +101,11 @@ def draw_plan(
         seconds=until,
         limits={name: chance.choice(tight) for name, tight in TIGHT.items() if chance.random() < 0.4},
         faults=_faults(Random(f"faults {name}"), kinds, nodes, until),
-        scripts=[*_scripts(name, nodes, until), *_probes(Random(f"probes {name}"), nodes, until)],
+        scripts=[
+            *_scripts(name, nodes, until),
+            *_probes(Random(f"probes {name}"), nodes, until),
+            _repeats(Random(f"repeats {name}"), nodes, until),
+        ],
         episode=episode,
     )
 
@@ -112,7 +116,7 @@ def _faults(chance: Random, kinds: Sequence[str], nodes: int, until: float) -> l
         return []
     about = chance.sample(kinds, min(len(kinds), chance.randint(2, 5)))
     faults = []
-    now = FOUNDING_SECONDS
+    now = chance.choice([0.0, FOUNDING_SECONDS, FOUNDING_SECONDS])
     while now < until:
         now += chance.expovariate(0.45)
         kind = chance.choice(about) if chance.random() < 0.7 else chance.choice(kinds)
@@ -175,3 +179,15 @@ def _probes(chance: Random, nodes: int, until: float) -> list[list[Step]]:
         answers += [Step(0.02, "watch", second, "x", tries=15), Step(0.0, "put", second, "y")]
         reads += [Step(0.02, "watch", third, "y", tries=15), Step(0.0, "get", third, "x")]
     return [writes, answers, reads]
+
+
+def _repeats(chance: Random, nodes: int, until: float) -> list[Step]:
+    """A client of little patience: it tries a write until it is answered, and then reads the key at another node."""
+    steps: list[Step] = []
+    now = FOUNDING_SECONDS
+    while now < until:
+        after, patience = round(0.5 + chance.random(), 4), chance.choice([0.01, 0.1, 0.3])
+        now += after
+        steps.append(Step(after, "put", chance.randrange(nodes), "z", 0.0, patience, 20, named=True))
+        steps.append(Step(0.0, "get", chance.randrange(nodes), "z", 0.0, 0.3, 5))
+    return steps

@@ -34,3 +34,7 @@ class FoundPlansTests(SynchronousTestCase):
     def test_dropped_behind_a_late_post(self) -> None:
         """A request that waits for a link to get free is sent when the POST before it was merely late."""
         self.hold("dropped-behind-a-late-post", "overtaking")
+
+    def test_right_data_refused(self) -> None:
+        """A node whose right data is put back after a backup goes on, whatever it heard while it had the backup."""
+        self.hold("right-data-refused", "stale-disk")

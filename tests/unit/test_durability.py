@@ -164,3 +164,21 @@ class DurabilityTests(SynchronousTestCase):
         self.assertIsInstance(self.cluster.get(self.node, self.key), Unassigned)
         self.cluster.run(1.0)
         self.assertIsInstance(self.cluster.get(self.node, self.key), Absent)
+
+    def test_node_that_meets_the_others_says_nothing_of_what_it_has(self) -> None:
+        """What it reported while it had an old copy, it would be held to when the right one is put back."""
+        self.site.holding = False
+        self.cluster.put(self.node, self.key, "1")
+        self.cluster.run(1.0)
+        self.cluster.crash(self.node)
+        self.cluster.crash(self.cluster.members("s1")[0])
+        self.cluster.restart(self.node)
+        self.cluster.sent.clear()
+        self.cluster.run(2.0)
+        beats = [m for sender, _, m in self.cluster.sent if sender == self.node and isinstance(m, Heartbeat)]
+        self.assertNotEqual([], beats)
+        self.assertEqual([], [beat for beat in beats if beat.vectors])
+        self.cluster.sent.clear()
+        self.cluster.run(2.0)
+        beats = [m for sender, _, m in self.cluster.sent if sender == self.node and isinstance(m, Heartbeat)]
+        self.assertNotEqual([], [beat for beat in beats if beat.vectors])

@@ -69,8 +69,8 @@ def _stale_disk(scene: Scene, fault: Fault) -> End | None:
     """
     A node is started with a backup of its data; when it refuses to go on, the right one is put back.
 
-    Only in a calm, and while the other members of its shard are well and have all its writes: what nobody else
-    remembers can't be told to be missing.
+    Only in a calm, and while all other nodes are well and have its writes: what nobody else remembers can't be told to
+    be missing.
     """
     machine = scene.one(fault)
     old = machine.disk.backup
@@ -83,16 +83,14 @@ def _stale_disk(scene: Scene, fault: Fault) -> End | None:
 
 
 def _is_remembered(scene: Scene, machine: Machine) -> bool:
-    """Whether all other members of a node's shards are well, and one of them has every write of the node."""
-    if machine.run is None:
+    """Whether all other nodes are well, and every write of a node is at some other member of its shard."""
+    now = scene.clock.seconds()
+    runs = [other.run for other in scene.machines if other is not machine and other.run]
+    if machine.run is None or len(runs) < len(scene.machines) - 1 or any(run.is_busy(now) for run in runs):
         return False
-    state, others = machine.run.replica.state, [other for other in scene.machines if other is not machine]
-    for shard, role in state.roles.items():
-        members = [other for other in others if other.address in state.members(shard)]
-        runs = [member.run for member in members if member.run and not member.run.is_busy(scene.clock.seconds())]
-        known = [run.replica.state.roles[shard].vector for run in runs if shard in run.replica.state.roles]
-        counters = [vector.get(role.writer, 0) for vector in known]
-        if len(counters) < len(members) or max(counters, default=0) < role.vector.get(role.writer, 0):
+    for shard, role in machine.run.replica.state.roles.items():
+        roles = [run.replica.state.roles.get(shard) for run in runs]
+        if all(other is None or other.vector.get(role.writer, 0) < role.vector.get(role.writer, 0) for other in roles):
             return False
     return True
 

@@ -44,9 +44,14 @@ def old_disk_not_noticed(planting: Planting) -> None:
 
 def served_before_meeting(planting: Planting) -> None:
     """A node that was started again serves only when others have had the time to say that they remember more of it."""
-    planting.swap(Routing, "_is_meeting", lambda *_: False)
+    planting.rewrite(Routing, "unassigned", ("self._meeting.is_on()", "False"))
 
 
-ON_OLD_DISKS: list[Plant] = [old_disk_not_noticed, served_before_meeting]
+def reported_before_meeting(planting: Planting) -> None:
+    """A node says nothing of what it has before it has met the others."""
+    planting.rewrite(Heartbeats, "message", ("{} if self._meeting.is_on() else ", ""))
+
+
+ON_OLD_DISKS: list[Plant] = [old_disk_not_noticed, served_before_meeting, reported_before_meeting]
 """Defects that show only where disks are put back in time."""
 DEFECTS: list[Plant] = [counter_reused, clock_not_restored, requests_not_kept, collected_not_restored]

@@ -1,0 +1,26 @@
+"""
+Meeting: a node that is started with data first hears of all others, who may remember that it once had more.
+
+Until then it serves nothing, as they may have left what it lacks out of tokens; and it says nothing of what it has,
+as it would have to keep to that once the right data is put back.
+"""
+
+from kvsd.replication.state import State
+
+
+class Meeting:
+    """Whether this node is at it."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def is_on(self) -> bool:
+        """
+        Whether some node has not been heard of since the start.
+
+        Who is silent for as long as a node may be before it counts as down is not waited for.
+        """
+        state = self._state
+        if state.restored is None or state.now.monotonic - state.restored >= state.limits.down_seconds:
+            return False
+        return not all(peer.instance for peer in state.liveness.peers.values())
