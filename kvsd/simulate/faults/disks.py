@@ -83,14 +83,15 @@ def _stale_disk(scene: Scene, fault: Fault) -> End | None:
 
 
 def _is_remembered(scene: Scene, machine: Machine) -> bool:
-    """Whether all other nodes are well, and every write of a node is at some other member of its shard."""
+    """Whether all other nodes are well, and every write of a node is on the disk of another member of its shard."""
     now = scene.clock.seconds()
     runs = [other.run for other in scene.machines if other is not machine and other.run]
     if machine.run is None or len(runs) < len(scene.machines) - 1 or any(run.is_busy(now) for run in runs):
         return False
     for shard, role in machine.run.replica.state.roles.items():
         roles = [run.replica.state.roles.get(shard) for run in runs]
-        if all(other is None or other.vector.get(role.writer, 0) < role.vector.get(role.writer, 0) for other in roles):
+        counter = role.vector.get(role.writer, 0)
+        if all(other is None or other.durable.get(role.writer, 0) < counter for other in roles):
             return False
     return True
 
