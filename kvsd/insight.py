@@ -22,8 +22,10 @@ class Insight:
         self._started = now().monotonic
 
     def view(self) -> list[str]:
-        """The nodes that are up, sorted."""
-        return self._state.liveness.view(self._now().monotonic)
+        """The nodes of the cluster that are up, sorted."""
+        up = self._state.liveness.view(self._now().monotonic)
+        nodes = self._state.configuration.nodes if self._state.configuration else up
+        return [address for address in up if address in nodes]
 
     def shard_ids(self) -> list[str]:
         """The ids of all shards."""
@@ -36,13 +38,13 @@ class Insight:
         return member.shard if member and not self._state.usurped else None
 
     def members(self, shard: str) -> list[str]:
-        """The members of a shard, sorted; none for an unknown one."""
-        return self._state.members(shard)
+        """The members of a shard and those that are becoming members, sorted; none for an unknown one."""
+        return self._state.configuration.assigned(shard) if self._state.configuration else []
 
     def unready(self) -> list[str]:
         """Why this node can't serve, in words; nothing if it can."""
         reasons = [self._replica.routing.unassigned() or self._meeting()]
-        if self._state.storage_full:
+        if self._state.disk.full:
             reasons.append("the disk is full: writes are refused")
         if not self._state.stamps.are_trustworthy():
             reasons.append("this node's clock is too far ahead of its peers': writes are refused")
@@ -57,7 +59,7 @@ class Insight:
         state, now = self._state, self._now().monotonic
         if now - self._started >= state.limits.down_seconds:
             return ""
-        if not all(state.others(shard) or len(self.members(shard)) == 1 for shard in self.shard_ids()):
+        if not all(state.others(shard) or len(state.members(shard)) == 1 for shard in self.shard_ids()):
             return "this node has just started and is meeting its peers"
         if any(Reports(state).furthest(shard) != role.vector for shard, role in state.roles.items()):
             return "this node has just started and fetches what it missed"
@@ -70,12 +72,13 @@ class Insight:
     def status(self) -> Status:
         """How the node is doing, in figures."""
         state, now = self._state, self._now().monotonic
-        role = next(iter(state.roles.values()), None)
+        place = self.shard_of_node()
+        role = state.roles.get(place) if place else None
         status = Status(
             epoch=state.epoch,
             peers={address: state.liveness.state(address, now) for address in state.liveness.peers},
             clock_ahead_ms=state.liveness.clock_ahead_ms(),
-            storage_full=state.storage_full,
+            storage_full=state.disk.full,
             waiting=len(self._replica.waiting),
             forwards_under_way=len(self._replica.forwards),
             forwards_total=self._replica.forwards.total,
@@ -89,7 +92,7 @@ class Insight:
         return replace(
             status,
             shard=role.shard,
-            live_keys=role.store.live_keys,
+            live_keys=role.store.live_keys_in(self._owned(role.shard)),
             rows=len(role.store),
             tombstones=len(role.store.tombstones),
             conflicts=role.store.conflicts,
@@ -103,7 +106,10 @@ class Insight:
             unstable_writes=self._replica.stability.unstable_count(role),
         )
 
+    def _owned(self, shard: str) -> list[tuple[int, int]]:
+        return self._state.roster.owned.get(shard, []) if self._state.roster else []
+
     def _lag(self, role: Role) -> int:
         """How many writes peers report that this replica lacks."""
         furthest = Reports(self._state).furthest(role.shard)
-        return sum(counter - role.vector.get(writer, 0) for writer, counter in furthest.items())
+        return sum(max(0, counter - role.vector.get(writer, 0)) for writer, counter in furthest.items())

@@ -75,7 +75,7 @@ class Links:
     def _seal(self, receiver: str, messages: list[bytes]) -> bytes:
         state = self._state
         cluster = state.configuration.cluster if state.configuration else ""
-        sender = Sender(state.identity.address, state.identity.instance, cluster, state.epoch)
+        sender = Sender(state.identity.address, state.identity.instance, cluster, state.disk.epoch)
         return self._envelopes.encode(sender, receiver, messages)
 
     def _link(self, peer: str) -> Link:

@@ -18,6 +18,7 @@ from kvsd.askers import Askers
 from kvsd.insight import Insight
 from kvsd.journal import Journal
 from kvsd.links import Links
+from kvsd.oversight import Oversight
 from kvsd.ports import Change, Storage, Table, Transport
 from kvsd.replication.effects import Effect, Halt, Note, Now, Reply, Send, Write
 from kvsd.replication.liveness import Fate
@@ -60,6 +61,7 @@ class Node:
         self._reactor = reactor
         self._wall_ms = wall_ms
         self.insight = Insight(replica, self.now)
+        self.oversight = Oversight(replica, self.insight, self.now)
         self._storage = storage
         self._transport = transport
         self._crash = crash

@@ -65,6 +65,14 @@ def read_settings(options: Mapping[str, object], environment: Mapping[str, str])
     )
 
 
+def is_address(text: str) -> bool:
+    """Whether a text is IP:PORT, as nodes are called."""
+    try:
+        return _address("", text) == text
+    except SettingsError:
+        return False
+
+
 def _port(address: str) -> str:
     return address.rpartition(":")[2]
 

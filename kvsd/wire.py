@@ -18,16 +18,22 @@ from kvsd.replication.configuration import Configuration
 from kvsd.replication.effects import (
     DropOps,
     DropRequest,
+    DropRole,
     DropRow,
     Keep,
     LogOp,
+    OfNode,
+    OfRole,
     SetBindings,
     SetConfiguration,
+    SetMarks,
+    SetPromise,
     SetRequest,
     SetRow,
     SetVector,
 )
-from kvsd.replication.messages import Instance, Message, Sender
+from kvsd.replication.marks import Marks
+from kvsd.replication.messages import Ballot, Instance, Message, Sender, Vote
 from kvsd.replication.record import CarriedOut, Op, Row
 from kvsd.replication.saved import Saved, SavedRole
 from kvsd.replication.token import Epoch, Stamp
@@ -46,7 +52,9 @@ _CONFIGURATION = b"configuration"
 _BINDINGS = b"bindings"
 _OWNER = b"owner"
 _ROLE = b"role/"
+_PROMISE = b"promise"
 _REQUEST = b"seen/"  # after the roles, in the order in which a table is read
+_MARKS = b"taken/"  # likewise
 
 
 class WireError(ValueError):
@@ -74,6 +82,12 @@ class _RoleRecord(Struct, frozen=True, array_like=True):
     vector: VersionVector
     hlc: Stamp
     collected: Stamp
+
+
+class _Promise(Struct, frozen=True, array_like=True):
+    epoch: Epoch
+    ballot: Ballot
+    vote: Vote | None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -126,26 +140,41 @@ class EnvelopeCodec:
 def entries(changes: Iterable[Keep]) -> Iterator[Entry]:
     """The changes as entries of tables."""
     for change in changes:
-        match change:
-            case SetRow(role, row):
-                yield "rows", _row_key(role, row.record.tenure, row.record.key), _encode(row)
-            case DropRow(role, tenure, key):
-                yield "rows", _row_key(role, tenure, key), None
-            case LogOp(role, arrival, op):
-                yield "ops", _op_key(role, arrival), _encode(op)
-            case DropOps(role, arrivals):
-                for arrival in arrivals:
-                    yield "ops", _op_key(role, arrival), None
-            case SetVector(role, shard, vector, hlc, collected):
-                yield "meta", _ROLE + role, _encode(_RoleRecord(shard, vector, hlc, collected))
-            case SetRequest(role, number, request):
-                yield "meta", _request_key(role, number), _encode(request)
-            case DropRequest(role, number):
-                yield "meta", _request_key(role, number), None
-            case SetBindings(bindings):
-                yield "meta", _BINDINGS, _encode(bindings)
-            case SetConfiguration(configuration):
-                yield "meta", _CONFIGURATION, _encode(configuration)
+        yield from _of_node(change) if isinstance(change, OfNode) else _of_role(change)
+
+
+def _of_role(change: OfRole) -> Iterator[Entry]:
+    match change:
+        case SetRow(role, row):
+            yield "rows", _row_key(role, row.record.tenure, row.record.key), _encode(row)
+        case DropRow(role, tenure, key):
+            yield "rows", _row_key(role, tenure, key), None
+        case LogOp(role, arrival, op):
+            yield "ops", _op_key(role, arrival), _encode(op)
+        case DropOps(role, arrivals):
+            for arrival in arrivals:
+                yield "ops", _op_key(role, arrival), None
+        case SetVector(role, shard, vector, hlc, collected):
+            yield "meta", _ROLE + role, _encode(_RoleRecord(shard, vector, hlc, collected))
+        case SetMarks(role, marks):
+            yield "meta", _MARKS + role, _encode(marks) if marks else None
+        case DropRole(role):
+            yield "meta", _MARKS + role, None
+            yield "meta", _ROLE + role, None
+        case SetRequest(role, number, request):
+            yield "meta", _request_key(role, number), _encode(request)
+        case DropRequest(role, number):
+            yield "meta", _request_key(role, number), None
+
+
+def _of_node(change: OfNode) -> Iterator[Entry]:
+    match change:
+        case SetBindings(bindings):
+            yield "meta", _BINDINGS, _encode(bindings)
+        case SetConfiguration(configuration):
+            yield "meta", _CONFIGURATION, _encode(configuration)
+        case SetPromise(epoch, ballot, vote):
+            yield "meta", _PROMISE, _encode(_Promise(epoch, ballot, vote))
 
 
 def owner_entry(instance: bytes, address: str) -> Entry:
@@ -199,6 +228,11 @@ def _take_meta(state: Saved, key: bytes, value: bytes) -> None:
     elif key == _BINDINGS:
         bindings = msgspec.msgpack.Decoder(dict[str, tuple[Instance, bool]])
         state.bindings = _read("bindings", bindings.decode, value)
+    elif key == _PROMISE:
+        promise = _read("promise", msgspec.msgpack.Decoder(_Promise).decode, value)
+        state.promise = promise.epoch, promise.ballot, promise.vote
+    elif key.startswith(_MARKS):
+        _role(state, key[len(_MARKS) :]).marks = _read("mark", msgspec.msgpack.Decoder(Marks).decode, value)
     elif key.startswith(_ROLE):
         record = _read("role", msgspec.msgpack.Decoder(_RoleRecord).decode, value)
         state.hlc = max(state.hlc, record.hlc)

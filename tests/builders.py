@@ -55,4 +55,4 @@ def make_op(
 ) -> Op:
     """The counter-th op of a writer in shard s0."""
     record = make_record(key, value, counter, (writer, counter))
-    return Op("s0", writer, counter, epoch, dict(dependencies or {}), record)
+    return Op("s0", writer, counter, epoch, dict(dependencies or {}), (record,))

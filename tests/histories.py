@@ -105,7 +105,7 @@ def _next(step: Step, ops: Sequence[Op], pasts: dict[tuple[bytes, int], Dots]) -
     origin = Dot(SHARD, writer, number)
     over = max((op.record.hlc for op in ops if dot(op) in past and op.record.key == step.key), default=0)
     record = Record(0, step.key, step.value, stamp, origin, {SHARD: dependencies}, 1, request, not over, over)
-    return Op(SHARD, writer, number, 1, dependencies, record), past
+    return Op(SHARD, writer, number, 1, dependencies, (record,)), past
 
 
 histories = (st.lists(steps, min_size=1, max_size=6) | st.lists(steps, min_size=6, max_size=10)).map(written)

@@ -11,6 +11,8 @@ from kvsd.replication.causality import Dependencies, Dot, VersionVector
 from kvsd.replication.configuration import founding_configuration
 from kvsd.replication.effects import DropOps, Write
 from kvsd.replication.limits import Limits
+from kvsd.replication.marks import Marks
+from kvsd.replication.messages import PullRows
 from kvsd.replication.record import Op, Record, Row
 from kvsd.replication.role import Role
 from kvsd.replication.saved import Saved
@@ -22,7 +24,7 @@ SHARD = "s0"
 ADDRESSES = tuple(f"10.0.0.{number}:8090" for number in range(1, 5))
 INSTANCES = {address: address.encode().ljust(16, b"\0") for address in ADDRESSES}
 CONFIGURATION = founding_configuration(ADDRESSES, 1)
-WRITERS = tuple(member.writer(INSTANCES[member.node]) for member in CONFIGURATION.shards[SHARD])
+WRITERS = tuple(member.writer for member in CONFIGURATION.bound(INSTANCES).shards[SHARD].members)
 """The writers of the members, in the order of their addresses."""
 
 
@@ -48,7 +50,7 @@ class Member:
 
     def settle(self) -> None:
         """End an event: what it changed is on disk."""
-        self.state.keep_vectors()
+        self.state.disk.keep_vectors(0.0)
         for effect in self.state.out.take():
             if isinstance(effect, Write):
                 self._keep(entries(effect.changes))
@@ -98,9 +100,11 @@ class Member:
         """Take over a copy, made of these rows."""
         role, out = self.role, self.state.out
         requests = donor.role.requests.beyond(role.vector, 10**6)
-        for change in role.absorb(rows, requests, donor.role.vector, out.written + 1):
+        marks = donor.role.marks.merged(Marks(forgotten=donor.role.collected.latest))
+        last = PullRows(1, SHARD, 1, 0, [], 0, dict(donor.role.vector), requests, marks)
+        for change in role.absorb(rows, last, out.written + 1):
             out.keep(change)
-        self.state.dirty.add(SHARD)
+        self.state.disk.dirty.add(SHARD)
         self.broadcast.drain(role)
         self.settle()
 
@@ -113,7 +117,7 @@ class Member:
         """A key's tombstone, if there is one, is dropped."""
         if tombstone := self.role.store.tombstones.get((0, key)):
             self.state.out.keep(self.role.collect(tombstone))
-            self.state.dirty.add(SHARD)
+            self.state.disk.dirty.add(SHARD)
             self.settle()
 
     # What it has

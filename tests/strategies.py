@@ -5,20 +5,22 @@ Every type and every field of it is named here: what is new is missed by :func:`
 it has a strategy too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, get_args
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kvsd.replication import messages as said
 from kvsd.replication import requests as asked
 from kvsd.replication.causality import Dot
-from kvsd.replication.configuration import Configuration, Member, founding_configuration
+from kvsd.replication.configuration import Configuration, Loss, Member, Move, Pending, Shard, Tenancy
 from kvsd.replication.hlc import MAX_STAMP
-from kvsd.replication.messages import Message, Sender
+from kvsd.replication.marks import Final, Marks
+from kvsd.replication.messages import Ballot, Message, Sender, Vote
 from kvsd.replication.placement import SLOTS
 from kvsd.replication.record import MAX_REQUEST_ID, CarriedOut, Op, Record, Row
-from kvsd.replication.requests import Request, Verdict
+from kvsd.replication.requests import Question, Verdict
 from tests.builders import MAX_COUNTER, MAX_EPOCH, any_dependencies, any_vectors, tokens
 
 T = TypeVar("T")
@@ -35,6 +37,11 @@ def built(kind: Callable[..., T], **fields: st.SearchStrategy[Any]) -> st.Search
 def some(each: st.SearchStrategy[T], most: int = 3) -> st.SearchStrategy[list[T]]:
     """A short list."""
     return st.lists(each, max_size=most)
+
+
+def several(each: st.SearchStrategy[T], most: int = 3) -> st.SearchStrategy[tuple[T, ...]]:
+    """A short tuple."""
+    return some(each, most).map(tuple)
 
 
 # Values
@@ -71,42 +78,84 @@ records = built(
     created=st.booleans(),
     over=stamps,
 )
-ops = built(
-    Op, shard=shards, writer=any_writers, counter=counters, epoch=epochs, dependencies=any_vectors, record=records
-)
 rows = built(Row, writer=any_writers, counter=counters, record=records)
 carried_out = built(CarriedOut, record=records, digest=st.binary(max_size=16))
+finals = built(Final, tenure=tenures, shard=shards, since=epochs)
+marks = built(
+    Marks,
+    cover=st.dictionaries(tenures, any_dependencies, max_size=2),
+    ready=several(tenures),
+    final=several(finals),
+    forgotten=stamps,
+)
+ops = built(
+    Op,
+    shard=shards,
+    writer=any_writers,
+    counter=counters,
+    epoch=epochs,
+    dependencies=any_vectors,
+    records=several(records, 2),
+    requests=several(carried_out, 2),
+    marks=marks,
+)
 
 
 # Configurations
 
 
+slots = st.integers(0, SLOTS - 1)
+members = built(Member, node=addresses, shard=shards, epoch=epochs, instance=st.just(b"") | instances)
+tenancies = built(Tenancy, shard=shards, sources=st.dictionaries(shards, epochs, max_size=2), lineage=several(tenures))
+moves = built(Move, tenure=tenures, source=shards, target=shards, slots=several(slots), lineage=several(tenures))
+pendings = built(
+    Pending, started=epochs, shard_count=counts, moves=several(moves, 2), leave=several(members), join=several(members)
+)
+losses = built(Loss, shard=shards, node=addresses, known=counts, kept=st.none() | counts)
+
+
+@st.composite
+def _places(draw: st.DrawFn, name: str, nodes: Sequence[str], fewest: int) -> Shard:
+    """Any shard of this name whose replicas are among these nodes, with so many members at the least."""
+    here = members.map(lambda member: replace(member, shard=name))
+    placed = st.builds(lambda member, node: replace(member, node=node), here, st.sampled_from(nodes))
+    serving = st.lists(placed, min_size=fewest, max_size=4).map(tuple)
+    return draw(built(Shard, members=serving, learners=several(placed, 2), departed=several(here, 2)))
+
+
 @st.composite
 def _configurations(draw: st.DrawFn) -> Configuration:
-    """Any configuration: nodes that stay or have joined later, and slots that may have moved."""
-    nodes = draw(st.lists(addresses, min_size=2, max_size=6, unique=True))
-    first = founding_configuration(nodes, draw(st.integers(1, len(nodes) // 2)))
-    moved = draw(st.dictionaries(tenures, st.sampled_from(first.shard_ids()), max_size=3))
-    every = [*first.tenures, *moved]
-    since = draw(st.integers(1, MAX_EPOCH))
-    return Configuration(
-        cluster=draw(names),
-        epoch=draw(st.integers(1, MAX_EPOCH)),
-        nodes=first.nodes,
-        shards={
-            shard: tuple(Member(member.node, shard, since) for member in members)
-            for shard, members in first.shards.items()
-        },
-        slots=tuple(every[slot % len(every)] for slot in range(SLOTS)),
-        tenures=first.tenures | moved,
+    """Any configuration: nodes that stay or have joined later, slots that have moved or will, and what was lost."""
+    nodes = draw(st.lists(addresses, min_size=1, max_size=6, unique=True))
+    names_of_shards = draw(st.lists(shards, min_size=1, max_size=3, unique=True))
+    owners = names_of_shards[: draw(st.integers(1, len(names_of_shards)))]
+    owned = tenancies.flatmap(lambda tenancy: st.sampled_from(owners).map(lambda shard: replace(tenancy, shard=shard)))
+    held = draw(st.dictionaries(tenures, owned, min_size=1, max_size=4))
+    return draw(
+        built(
+            Configuration,
+            cluster=names,
+            epoch=st.integers(1, MAX_EPOCH),
+            nodes=st.fixed_dictionaries({node: st.just(b"") | instances for node in nodes}),
+            shards=st.fixed_dictionaries({name: _places(name, nodes, name in owners) for name in names_of_shards}),
+            slots=st.just(tuple(list(held)[slot % len(held)] for slot in range(SLOTS))),
+            tenures=st.just(held),
+            next_shard=counts,
+            next_tenure=tenures,
+            pending=st.none() | pendings,
+            lost=st.dictionaries(any_writers, losses, max_size=2),
+            absent=several(addresses),
+        )
     )
 
 
 configurations = _configurations()
+ballots = built(Ballot, round=counts, node=names, boot=counts)
+votes = built(Vote, ballot=ballots, configuration=configurations)
 
 # What clients ask, and what they are answered
 
-REQUESTS: dict[type[Request], st.SearchStrategy[Request]] = {
+REQUESTS: dict[type[Question], st.SearchStrategy[Question]] = {
     asked.Get: built(asked.Get, key=names, token=tokens, wait=seconds),
     asked.Put: built(
         asked.Put,
@@ -118,7 +167,7 @@ REQUESTS: dict[type[Request], st.SearchStrategy[Request]] = {
         stamp=stamps,
         tried=st.booleans(),
     ),
-    asked.CountKeys: built(asked.CountKeys, shard=shards),
+    asked.CountKeys: built(asked.CountKeys, shard=shards, slots=st.none() | several(slots), tenure=st.none() | tenures),
 }
 lacks = built(
     asked.MissingWrite,
@@ -142,7 +191,11 @@ VERDICTS: dict[type[Verdict], st.SearchStrategy[Verdict]] = {
     asked.Refused: built(asked.Refused, reason=names),
     asked.Overloaded: built(asked.Overloaded, reason=names),
     asked.StorageFull: built(asked.StorageFull),
-    asked.Counted: built(asked.Counted, count=counts),
+    asked.Counted: built(asked.Counted, count=counts, bytes=counts),
+    asked.Changed: built(asked.Changed, anew=st.booleans()),
+    asked.Begun: built(asked.Begun),
+    asked.Unknown: built(asked.Unknown, reason=names),
+    asked.Conflict: built(asked.Conflict, reason=names),
     asked.Outdated: built(asked.Outdated, shard=shards, latest=stamps),
 }
 
@@ -156,7 +209,10 @@ MESSAGES: dict[type[Message], st.SearchStrategy[Message]] = {
         silent_ms=st.dictionaries(addresses, counts, max_size=3),
         vectors=st.dictionaries(shards, any_vectors, max_size=2),
         founded=st.dictionaries(addresses, instances, max_size=3),
-        reported=st.dictionaries(addresses, st.dictionaries(shards, counts, max_size=2), max_size=3),
+        reported=st.dictionaries(any_writers, counts, max_size=3),
+        marks=st.dictionaries(shards, marks, max_size=2),
+        partial=several(shards),
+        meeting=st.booleans(),
     ),
     said.Bind: built(said.Bind),
     said.Bound: built(said.Bound, instance=instances),
@@ -173,7 +229,39 @@ MESSAGES: dict[type[Message], st.SearchStrategy[Message]] = {
         cursor=counts,
         vector=any_vectors,
         requests=some(carried_out, 2),
+        marks=marks,
     ),
+    said.Import: built(
+        said.Import,
+        id=numbers,
+        shard=shards,
+        tenure=tenures,
+        first=st.booleans(),
+        vector=any_vectors,
+        copy=numbers,
+        cursor=counts,
+    ),
+    said.Imported: built(
+        said.Imported,
+        id=numbers,
+        shard=shards,
+        tenure=tenures,
+        epoch=epochs,
+        copy=numbers,
+        start=counts,
+        cursor=counts,
+        records=some(records, 2),
+        requests=some(carried_out, 2),
+        cover=any_dependencies,
+        forgotten=stamps,
+        complete=st.booleans(),
+    ),
+    said.Announce: built(said.Announce),
+    said.Prepare: built(said.Prepare, epoch=epochs, ballot=ballots),
+    said.Promised: built(said.Promised, epoch=epochs, ballot=ballots, vote=st.none() | votes),
+    said.Accept: built(said.Accept, epoch=epochs, vote=votes),
+    said.Accepted: built(said.Accepted, epoch=epochs, ballot=ballots),
+    said.Outvoted: built(said.Outvoted, epoch=epochs, ballot=ballots),
     said.Forward: built(said.Forward, id=numbers, request=st.one_of(*REQUESTS.values())),
     said.Forwarded: built(said.Forwarded, id=numbers, outcome=st.one_of(*VERDICTS.values())),
     said.AskConfiguration: built(said.AskConfiguration, epoch=epochs),

@@ -91,6 +91,7 @@ class LocalCluster:
         door: Callable[[str], str] = str,
     ) -> None:
         self.addresses = list(addresses)
+        self._founding = set(addresses)
         self.shards = shards
         self.data = data.resolve()
         self.door = door
@@ -125,6 +126,11 @@ class LocalCluster:
         """Start one node that does not run, with the same command and environment as ever."""
         prefix = self._command_for(address) if self._command_for else ()
         self._running[address] = start([*prefix, *self.command(address)], self.data, self.log(address))
+
+    def join(self, address: str) -> None:
+        """Start one more node, which finds the cluster that is there."""
+        self.addresses.append(address)
+        self.restart(address)
 
     def ready(self, timeout_seconds: float = 30.0, only: Iterable[str] | None = None) -> None:
         """
@@ -189,9 +195,10 @@ class LocalCluster:
         settings = {
             "socket-address": address,
             "view": ",".join(self.addresses),
-            "shard-count": str(self.shards),
             "data-dir": str(self.data / address.replace(":", "-")),
         }
+        if address in self._founding:
+            settings["shard-count"] = str(self.shards)
         options = [f"--{name}={value}" for name, value in settings.items()]
         return [*twistd(), "-n", "--pidfile=", "--logger=kvsd.logs.observer", "kvsd", *options, *self._options]
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kvsd.replication.causality import dominates, missing
+from kvsd.replication.configuration import addresses
+from kvsd.replication.marks import NO_MARKS, Marks
 from kvsd.replication.messages import Pull, PullOps, PullRows
 from kvsd.replication.record import Row
 from kvsd.replication.reports import Reports
@@ -44,6 +46,7 @@ class AntiEntropy:
     def tick(self, now: float) -> None:
         """Pull for every role that has known for a while that it lacks something."""
         for role in self._state.roles.values():
+            self._judge_learner(role)
             pulling = self._pulling.get(role.shard)
             if pulling and now - pulling.since > self._state.limits.pull_timeout_seconds:
                 del self._pulling[role.shard]
@@ -51,20 +54,38 @@ class AntiEntropy:
             if since is not None and now - since >= self._state.limits.pull_grace_seconds:
                 self.pull(role, self._donors(role), now)
 
+    def _judge_learner(self, role: Role) -> None:
+        """
+        See whether a learner has all by now that a member had in this configuration.
+
+        Only then may it serve: what it has not got, tokens may lack since before it counted for stability.
+        """
+        reports = (self._reports.vector(address, role.shard) for address in self._state.members(role.shard))
+        if not role.whole and role.target is None:
+            role.target = next((report for report in reports if report is not None), None)
+        if not role.whole and role.target is not None:
+            role.whole = dominates(role.durable, role.target)
+
+    def _peers(self, shard: str) -> list[str]:
+        """All that may have writes of a shard."""
+        roster = self._state.roster
+        return addresses(roster.shard(shard).everyone()) if roster else []
+
     def _lacks_since(self, role: Role, now: float) -> float | None:
-        for address in self._state.members(role.shard):
+        for address in self._peers(role.shard):
+            if address == self._state.identity.address:
+                continue
             reported = self._reports.vector(address, role.shard)
             if not reported or reported == role.vector:  # as a rule, and quickly told
                 continue
             for writer, counter in missing(role.vector, reported).items():
-                if writer in self._state.writers:
-                    role.reported.note(role.vector, writer, counter, now)
+                role.reported.note(role.vector, writer, counter, now)
         since = [role.reported.oldest(role.vector), role.holdback.oldest()]
         return min((at for at in since if at is not None), default=None)
 
     def _donors(self, role: Role) -> list[str]:
         """The members to ask, those that report something missing first, in turns."""
-        others = self._state.others(role.shard)
+        others = [address for address in self._peers(role.shard) if self._state.usable(address)]
         self._turn += 1
         turn = self._turn % len(others) if others else 0
         return sorted(others[turn:] + others[:turn], key=lambda address: self._useless(role, address))
@@ -74,7 +95,7 @@ class AntiEntropy:
 
     def pull(self, role: Role, donors: Sequence[str], now: float) -> None:
         """Pull from the first of the donors that can be used, unless a pull is under way."""
-        if role.shard in self._pulling or self._state.storage_full:
+        if role.shard in self._pulling or self._state.disk.full:
             return
         donor = next((address for address in donors if self._state.usable(address)), None)
         if donor:
@@ -108,9 +129,9 @@ class AntiEntropy:
             return None
         del self._pulling[message.shard]
         out = self._state.out
-        for change in role.absorb(pulling.rows, message.requests, message.vector, out.written + 1):
+        for change in role.absorb(pulling.rows, message, out.written + 1):
             out.keep(change)
-        self._state.dirty.add(role.shard)
+        self._state.disk.dirty.add(role.shard)
         out.note("copy-taken-over", shard=role.shard, rows=len(pulling.rows))
         return role
 
@@ -134,5 +155,6 @@ class AntiEntropy:
             return
         rows, cursor = role.store.page(start, message.vector, limits.page_bytes, limits.page_rows)
         requests = [] if cursor else role.requests.beyond(message.vector, limits.page_requests)
-        page = PullRows(message.id, role.shard, copy, start, rows, cursor, dict(role.vector), requests)
+        marks = NO_MARKS if cursor else role.marks.merged(Marks(forgotten=role.collected.latest))
+        page = PullRows(message.id, role.shard, copy, start, rows, cursor, dict(role.vector), requests, marks)
         self._state.out.send(peer, page)

@@ -6,11 +6,14 @@ sent once to every member that can be used; a replica applies it as soon as ever
 that it names has been applied, and holds it back until then.  What gets lost on the way is fetched by anti-entropy.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from kvsd.replication.causality import VersionVector, dominates
+from kvsd.replication.configuration import addresses
+from kvsd.replication.marks import Marks
 from kvsd.replication.messages import Push
-from kvsd.replication.record import Op, Record
+from kvsd.replication.placement import Tenure
+from kvsd.replication.record import CarriedOut, Op, Record
 from kvsd.replication.role import Role
 from kvsd.replication.state import State
 
@@ -24,15 +27,28 @@ class Broadcast:
         """How many ops found no room in the hold-back queue."""
 
     def issue(self, role: Role, record: Record, dependencies: VersionVector) -> None:
-        """Apply a new write of this node's and send it to the other members."""
-        state = self._state
-        op = Op(role.shard, role.writer, record.origin.counter, record.epoch, dependencies, record)
+        """Apply a new write of this node's and send it to the other replicas."""
+        self._issue(role, Op(role.shard, role.writer, record.origin.counter, record.epoch, dependencies, (record,)))
+
+    def take_over(self, role: Role, records: Sequence[Record], requests: Sequence[CarriedOut], marks: Marks) -> None:
+        """Have a shard take over records that were written elsewhere, and mark what it was shown with that."""
+        counter = role.vector.get(role.writer, 0) + 1
+        seen = dict(role.vector)
+        epoch = self._state.epoch
+        self._issue(role, Op(role.shard, role.writer, counter, epoch, seen, tuple(records), tuple(requests), marks))
+
+    def _issue(self, role: Role, op: Op) -> None:
+        state, roster = self._state, self._state.roster
+        assert roster is not None and roster.serves(role.shard), "only members write"
         self._apply(role, op)
-        for address in state.others(role.shard):
-            state.out.send(address, Push([op]))
+        for address in addresses(roster.shard(role.shard).replicas()):
+            if state.usable(address):
+                state.out.send(address, Push([op]))
 
     def deliver(self, ops: Iterable[Op], now: float) -> list[Role]:
-        """Take in ops of peers; returns the roles in which something was applied."""
+        """Take in ops of peers, if there is room on the disk; returns the roles in which something was applied."""
+        if self._state.disk.full:
+            return []
         touched: dict[str, Role] = {}
         for op in ops:
             role = self._state.roles.get(op.shard)
@@ -60,12 +76,25 @@ class Broadcast:
         return follows and op.epoch <= self._state.epoch and dominates(role.vector, op.dependencies)
 
     def _is_plausible(self, role: Role, op: Op) -> bool:
-        """Whether a peer's op is what it says: of another writer, under the dot of its record, in its own shard."""
-        origin, configuration = op.record.origin, self._state.configuration
+        """Whether a peer's op is what it says: of another writer; a client's write in its own shard, or taken over."""
+        if op.writer == role.writer:
+            return False
+        return self._is_placed(op) if op.is_own else not any(self._is_first(r.tenure) for r in op.records)
+
+    def _is_placed(self, op: Op) -> bool:
+        """Whether a client's write is of a tenure of its shard, as far as this configuration can tell."""
+        configuration = self._state.configuration
         assert configuration is not None, "a role exists only in a configuration"
-        named = (origin.shard, origin.writer, origin.counter) == (op.shard, op.writer, op.counter)
-        placed = configuration.tenures.get(op.record.tenure) == op.shard or op.epoch > configuration.epoch
-        return named and placed and op.writer != role.writer
+        tenure = op.record.tenure
+        tenancy = configuration.tenures.get(tenure)
+        known = tenure < configuration.next_tenure if tenancy is None else tenancy.shard == op.shard
+        return known or op.epoch > configuration.epoch
+
+    def _is_first(self, tenure: Tenure) -> bool:
+        """Whether a tenure is one of those of the founding, for which nothing is taken over."""
+        assert self._state.configuration is not None, "a role exists only in a configuration"
+        tenancy = self._state.configuration.tenures.get(tenure)
+        return tenancy is not None and not tenancy.lineage
 
     def drain(self, role: Role) -> None:
         """Apply what is due of the hold-back queue."""
@@ -76,4 +105,4 @@ class Broadcast:
         out = self._state.out
         for change in role.apply(op, out.written + 1):
             out.keep(change)
-        self._state.dirty.add(role.shard)
+        self._state.disk.dirty.add(role.shard)

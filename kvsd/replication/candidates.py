@@ -2,9 +2,9 @@
 Whom to ask: the members of a shard in the order in which a request is best put to them.
 """
 
-from kvsd.replication.causality import VersionVector
+from kvsd.replication.past import Past
 from kvsd.replication.reports import Reports
-from kvsd.replication.requests import CountKeys, Put, Request
+from kvsd.replication.requests import CountKeys, Put, Question
 from kvsd.replication.state import State
 
 
@@ -13,30 +13,38 @@ class Candidates:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._past = Past(state)
         self._reports = Reports(state)
         self._turns = 0
 
-    def in_order(self, shard: str, request: Request) -> list[str]:
+    def in_order(self, shard: str, request: Question) -> list[str]:
         """The members to try: those known to have what the request depends on first, otherwise in turns."""
         others = self._state.others(shard)
         turn = self._turn(request) % len(others) if others else 0
-        needed = _needed(shard, request)
+        in_turn = others[turn:] + others[:turn]
         return sorted(
-            others[turn:] + others[:turn], key=lambda address: not self._reports.holds(address, shard, needed)
+            in_turn, key=lambda address: (not self._is_ready(address, request), not self._holds(address, request))
         )
 
-    def satisfying(self, shard: str, request: Request) -> list[str]:
+    def satisfying(self, shard: str, request: Question) -> list[str]:
         """The members that are known to have what the request depends on."""
-        needed = _needed(shard, request)
-        return [a for a in self.in_order(shard, request) if self._reports.holds(a, shard, needed)]
+        in_order = self.in_order(shard, request)
+        return [a for a in in_order if self._is_ready(a, request) and self._holds(a, request)]
 
-    def _turn(self, request: Request) -> int:
+    def _is_ready(self, address: str, request: Question) -> bool:
+        if isinstance(request, CountKeys):
+            return True
+        tenure, shard = self._state.shard_of(request.key)
+        return self._past.is_ready(self._reports.marks(address, shard), tenure)
+
+    def _holds(self, address: str, request: Question) -> bool:
+        if isinstance(request, CountKeys) or not request.token.dependencies:
+            return True
+        return self._past.holds(address, self._state.shard_of(request.key)[0], request.token)
+
+    def _turn(self, request: Question) -> int:
         """Spread requests over the members, but send the retries of one request to the same one."""
         if isinstance(request, Put) and request.request:
             return sum(request.request.encode())
         self._turns += 1
         return self._turns
-
-
-def _needed(shard: str, request: Request) -> VersionVector:
-    return {} if isinstance(request, CountKeys) else request.token.dependencies.get(shard, {})

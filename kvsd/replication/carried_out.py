@@ -61,3 +61,9 @@ class Requests:
         newest = (request for _, request in reversed(self._requests.values()))
         lacking = (r for r in newest if vector.get(r.record.origin.writer, 0) < r.record.origin.counter)
         return list(islice(lacking, at_most))
+
+    def clear(self) -> list[int]:
+        """Forget all; returns the numbers."""
+        numbers = [number for number, _ in self._requests.values()]
+        self._requests.clear()
+        return numbers

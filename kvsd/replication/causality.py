@@ -7,6 +7,7 @@ counter everything is known; writers that it leaves out stand at 0.  *Dependenci
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated
 
@@ -28,6 +29,7 @@ class Dot(Struct, frozen=True, array_like=True):
     counter: Counter
 
 
+@lru_cache(maxsize=10_000)
 def writer_id(node: str, instance: bytes, shard: str, epoch: int) -> bytes:
     """The 6-byte name of the writer that an instance of a node is in a shard since it joined in an epoch."""
     identity = b"\0".join((node.encode(), instance, shard.encode(), str(epoch).encode()))

@@ -24,6 +24,11 @@ class Collected:
         """Go by what was kept."""
         self._bound = self.latest = latest
 
+    def raise_to(self, stamp: int) -> None:
+        """Elsewhere tombstones of keys that are here now were dropped, up to a stamp."""
+        self.latest = max(self.latest, stamp)
+        self._bound = max(self._bound, stamp)
+
     def note(self, key: RowKey, stamp: int) -> None:
         """A key's tombstone was dropped."""
         self.latest = max(self.latest, stamp)

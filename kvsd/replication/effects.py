@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from kvsd.replication.causality import VersionVector
 from kvsd.replication.configuration import Configuration
-from kvsd.replication.messages import Message
+from kvsd.replication.marks import Marks
+from kvsd.replication.messages import Ballot, Message, Vote
 from kvsd.replication.record import CarriedOut, Op, Row
 from kvsd.replication.requests import Outcome
 
@@ -64,6 +65,19 @@ class SetVector(NamedTuple):
     collected: int
 
 
+class SetMarks(NamedTuple):
+    """Keep the marks of a replica."""
+
+    role: bytes
+    marks: Marks
+
+
+class DropRole(NamedTuple):
+    """Forget a replica, of which nothing is left but its vector and its marks."""
+
+    role: bytes
+
+
 class SetRequest(NamedTuple):
     """Keep what a request with an id led to, under a number that only grows."""
 
@@ -91,7 +105,17 @@ class SetConfiguration(NamedTuple):
     configuration: Configuration
 
 
-Keep = SetRow | DropRow | LogOp | DropOps | SetVector | SetRequest | DropRequest | SetBindings | SetConfiguration
+class SetPromise(NamedTuple):
+    """Keep what was promised, and what was accepted last, in deciding what follows an epoch."""
+
+    epoch: int
+    ballot: Ballot
+    vote: Vote | None
+
+
+OfRole = SetRow | DropRow | LogOp | DropOps | SetVector | SetMarks | DropRole | SetRequest | DropRequest
+OfNode = SetBindings | SetConfiguration | SetPromise
+Keep = OfRole | OfNode
 
 
 # What a node is told to do.

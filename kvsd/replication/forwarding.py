@@ -20,7 +20,7 @@ from kvsd.replication.requests import (
     Outdated,
     Overloaded,
     Put,
-    Request,
+    Question,
     StorageFull,
     Unassigned,
     Unavailable,
@@ -38,7 +38,7 @@ class Forwarding:
 
     ticket: Ticket
     shard: str
-    request: Request
+    request: Question
     candidates: list[str]
     peer: str = ""
     deadline: float = 0.0
@@ -50,13 +50,13 @@ class Forwarding:
     """How often its stamp turned out to be too old."""
     last: Outcome | None = None
 
-    def here(self) -> Request:
+    def here(self) -> Question:
         """The request as this node is to carry it out itself: nobody can have, unless it was tried; so draw a stamp."""
         if isinstance(self.request, Put) and not self.tried:
             return replace(self.request, stamp=0)
         return self.attempt(0.0 if isinstance(self.request, CountKeys) else self.request.wait)
 
-    def attempt(self, wait: float) -> Request:
+    def attempt(self, wait: float) -> Question:
         """The request as it is to be tried now, with the time in seconds for which it may wait there."""
         if isinstance(self.request, CountKeys):
             return self.request
@@ -81,7 +81,7 @@ class Forwards:
 
     # The way there
 
-    def start(self, ticket: Ticket, shard: str, request: Request, candidates: list[str], now: Now) -> Outcome | None:
+    def start(self, ticket: Ticket, shard: str, request: Question, candidates: list[str], now: Now) -> Outcome | None:
         """Send a request to the first candidate; returns an outcome where there is none to wait for."""
         if len(self._under_way) >= self._state.limits.forwards:
             return Overloaded("Too many requests are being forwarded; try again later")
@@ -90,7 +90,7 @@ class Forwards:
         self.total += 1
         return self._next(Forwarding(ticket, shard, self._identified(request, now), candidates), now)
 
-    def _identified(self, request: Request, now: Now) -> Request:
+    def _identified(self, request: Question, now: Now) -> Question:
         """A write that can be tried twice: with an id, and a stamp of this moment, beyond all that its author has seen."""
         if not isinstance(request, Put):
             return request
@@ -101,6 +101,7 @@ class Forwards:
         return replace(request, request=request.request or minted, stamp=self._state.stamps.draw(now))
 
     def _next(self, forwarding: Forwarding, now: Now) -> Outcome | None:
+        self._follow(forwarding)
         while forwarding.candidates:
             peer = forwarding.candidates.pop(0)
             if self._state.usable(peer):
@@ -108,11 +109,20 @@ class Forwards:
                 return None
         return self._last_round(forwarding, now)
 
+    def _follow(self, forwarding: Forwarding) -> None:
+        """Where the key belongs to another shard by now, go there."""
+        request = forwarding.request
+        if not isinstance(request, CountKeys):
+            _, shard = self._state.shard_of(request.key)
+            if shard != forwarding.shard:
+                forwarding.shard = shard
+                forwarding.candidates = self._candidates.in_order(shard, request)
+
     def _last_round(self, forwarding: Forwarding, now: Now) -> Outcome | None:
         """All were asked: have one of them wait, where the client would rather wait and this node can't do it."""
         wait = 0.0 if isinstance(forwarding.request, CountKeys) else forwarding.request.wait
         others = self._candidates.in_order(forwarding.shard, forwarding.request)
-        can_wait = wait > 0 and others and forwarding.shard not in self._state.roles
+        can_wait = wait > 0 and others and self._state.serving(forwarding.shard) is None
         if isinstance(forwarding.last, Unmet) and can_wait and not forwarding.patient:
             forwarding.patient = True
             self._send(forwarding, others[0], wait, now)

@@ -37,13 +37,14 @@ class Founding:
     def ask(self, peer: str) -> None:
         """Ask a peer to bind this node's address, unless it has answered."""
         state = self._state
-        if state.identity.address in state.bindings and not state.founded and peer not in self._votes:
+        founding = state.epoch == 1 and state.identity.address in state.bindings
+        if founding and not state.founded and peer not in self._votes:
             state.out.send(peer, Bind())
 
     def bind(self, sender: Sender) -> None:
         """A node wants its address bound."""
         state = self._state
-        if not state.configuration or sender.address not in state.configuration.nodes:
+        if not state.configuration or state.epoch > 1 or sender.address not in state.configuration.nodes:
             return
         if sender.address not in state.bindings:
             state.bind(sender.address, sender.instance, founded=False)
@@ -58,7 +59,7 @@ class Founding:
     def _count(self) -> None:
         state = self._state
         mine = state.bindings.get(state.identity.address)
-        if state.configuration is None or mine is None or state.founded:
+        if state.configuration is None or state.epoch > 1 or mine is None or state.founded:
             return
         others = len(state.configuration.nodes) - 1
         majority = others // 2 + 1 if others else 0
@@ -88,6 +89,6 @@ class Founding:
 
     def _give_up(self) -> None:
         state = self._state
-        if not state.usurped:
-            state.usurped = True
+        if not state.contested:
+            state.contested = True
             state.out.note("address-taken", address=state.identity.address)

@@ -6,6 +6,7 @@ nodes have one exchange an interval.  A node whose disk has not finished a write
 acknowledge anything, and its peers should know.
 """
 
+from kvsd.replication.causality import Writer
 from kvsd.replication.effects import Now
 from kvsd.replication.founding import Founding
 from kvsd.replication.liveness import Peer
@@ -43,20 +44,33 @@ class Heartbeats:
         peer.told = now.monotonic
         if state.configuration is None:
             state.out.send(peer.address, AskConfiguration(0), after=0)
-        elif not state.is_stuck(now.monotonic):
+        elif not state.disk.is_stuck(now.monotonic):
             state.out.send(peer.address, heartbeat, after=0)
             self._founding.ask(peer.address)
+
+    def tell_all(self, now: Now) -> None:
+        """Say at once what this node has, as reports count only in the configuration in which they were made."""
+        heartbeat = self.message(now) if self._state.configuration else None
+        for peer in self._state.liveness.peers.values():
+            if heartbeat and peer.usable and not self._state.disk.is_stuck(now.monotonic):
+                peer.told = now.monotonic
+                self._state.out.send(peer.address, heartbeat)
 
     def message(self, now: Now) -> Heartbeat:
         """What this node says of itself."""
         state = self._state
+        meeting = self._meeting.is_on()
+        roles = {} if meeting else state.roles
         return Heartbeat(
             wall_ms=now.wall_ms,
             hlc=state.clock.latest,
             silent_ms=state.liveness.silences(now.monotonic),
-            vectors={} if self._meeting.is_on() else {s: dict(role.durable) for s, role in state.roles.items()},
-            founded=state.instances,
-            reported={peer.address: peer.reported for peer in state.liveness.peers.values() if peer.reported},
+            vectors={s: dict(role.durable) for s, role in roles.items()},
+            founded=state.instances if state.epoch == 1 else {},
+            reported={writer: n for peer in state.liveness.peers.values() for writer, n in peer.reported.items()},
+            marks={shard: role.durable_marks for shard, role in roles.items() if role.durable_marks},
+            partial=tuple(sorted(shard for shard, role in roles.items() if not role.whole)),
+            meeting=meeting,
         )
 
     def heard(self, sender: Sender, message: Heartbeat, now: Now) -> None:
@@ -66,16 +80,21 @@ class Heartbeats:
         if peer is None:
             self._answer_stranger(sender.address, now)
             return
-        self._founding.learn(message.founded)
+        if state.epoch == sender.epoch == 1:
+            self._founding.learn(message.founded)
         peer.beat(now.monotonic, state.limits.heartbeat_seconds)
         peer.hlc = message.hlc
         peer.ahead_ms = now.wall_ms - message.wall_ms
         state.liveness.hearsay(message.silent_ms, now.monotonic)
         genuine = state.is_genuine(sender.address, sender.instance)
         peer.instance, peer.epoch = sender.instance, sender.epoch
-        peer.report(message.vectors if genuine else {})
         if genuine:
-            self._remember(peer, message.reported.get(state.identity.address, {}))
+            peer.report(message)
+            if sender.epoch == state.epoch:
+                peer.remember({m.shard: w for w, m in state.writers.items() if m.node == peer.address})
+            self._remember(peer, message.reported)
+        else:
+            peer.report(None)
         if peer.told is None or now.monotonic - peer.told > state.limits.heartbeat_seconds / 2:
             self._greet(peer, self.message(now), now)
 
@@ -89,7 +108,7 @@ class Heartbeats:
             self._strangers[address] = now.monotonic
             state.out.send(address, self.message(now), after=0)
 
-    def _remember(self, peer: Peer, reported: dict[str, int]) -> None:
+    def _remember(self, peer: Peer, reported: dict[Writer, int]) -> None:
         """
         Stop where a peer has seen more of this node than there is now: its disk was put back in time.
 
@@ -101,7 +120,7 @@ class Heartbeats:
                 self._state.out.halt(
                     STALE.format(peer.address, "has writes of this node's that this node's disk has not")
                 )
-            elif reported.get(shard, 0) > sum(role.vector.values()):
+            elif reported.get(role.writer, 0) > sum(role.vector.values()):
                 self._state.out.halt(
                     STALE.format(peer.address, "was told by this node of writes that its disk has not")
                 )

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from statistics import median
 
-from kvsd.replication.causality import VersionVector
+from kvsd.replication.causality import VersionVector, Writer
 from kvsd.replication.limits import Limits
+from kvsd.replication.marks import Marks
+from kvsd.replication.messages import Heartbeat
 from kvsd.replication.placement import address_order
 
 LATE_TO_SUSPECT = 2
@@ -34,6 +36,9 @@ class Peer:
         self.address = address
         self.instance = b""
         self.epoch = 0
+        """The epoch in which it last reported."""
+        self.latest_epoch = 0
+        """The latest epoch that is known to be in force there."""
         self.heard: float | None = None
         self.evidence: float | None = None
         """When anybody last heard of it."""
@@ -44,8 +49,13 @@ class Peer:
         self.told: float | None = None
         """When it was last sent a heartbeat."""
         self.vectors: dict[str, VersionVector] = {}
-        self.reported: dict[str, int] = {}
-        """How many writes it ever said to hold, by shard."""
+        self.marks: dict[str, Marks] = {}
+        self.partial: tuple[str, ...] = ()
+        """The shards of which it has not yet all that a replica has."""
+        self.met = False
+        """Whether it says what it has: not while it meets the other nodes after a start."""
+        self.reported: dict[Writer, int] = {}
+        """How many writes it ever said to hold, by the writer that it is."""
         self.hlc = 0
         """The latest stamp that it has drawn or seen."""
         self.ahead_ms = 0
@@ -63,11 +73,19 @@ class Peer:
         self._mean += (gap - self._mean) / 8
         self._deviation += (abs(gap - self._mean) - self._deviation) / 4
 
-    def report(self, vectors: dict[str, VersionVector]) -> None:
-        """It says what its replicas hold durably; that it says less than before is not forgotten."""
-        self.vectors = vectors
-        for shard, vector in vectors.items():
-            self.reported[shard] = max(sum(vector.values()), self.reported.get(shard, 0))
+    def report(self, heartbeat: Heartbeat | None) -> None:
+        """It says what its replicas hold durably; nothing, where it can't be believed."""
+        self.vectors = heartbeat.vectors if heartbeat else {}
+        self.marks = heartbeat.marks if heartbeat else {}
+        self.partial = heartbeat.partial if heartbeat else ()
+        self.met = heartbeat is not None and not heartbeat.meeting
+
+    def remember(self, writers: Mapping[str, Writer]) -> None:
+        """That it says less than before is not forgotten; ``writers`` are those that it is, by shard."""
+        self.reported = {writer: count for writer, count in self.reported.items() if writer in writers.values()}
+        for shard, vector in self.vectors.items():
+            if writer := writers.get(shard):
+                self.reported[writer] = max(sum(vector.values()), self.reported.get(writer, 0))
 
     def patience(self, limits: Limits) -> float:
         """For how many seconds silence means nothing; fewer while it has to prove itself."""
@@ -96,10 +114,19 @@ class Liveness:
         """Just after this node stood still itself, answers that were not heard in time say nothing."""
         self.peers: dict[str, Peer] = {}
 
-    def watch(self, addresses: Iterable[str]) -> None:
-        """Keep an eye on these nodes, and on no others."""
+    def watch(self, addresses: Iterable[str], now: float) -> None:
+        """Keep an eye on these nodes, and on no others; one that is new among others is taken to be up at first."""
         wanted = sorted(set(addresses) - {self._me})
-        self.peers = {address: self.peers.get(address) or Peer(address) for address in wanted}
+        known, self.peers = self.peers, {}
+        for address in wanted:
+            self.peers[address] = known.get(address) or Peer(address)
+            if known and address not in known:
+                self.peers[address].evidence = now
+
+    def expect(self, address: str, now: float) -> None:
+        """Take a node to be up for a while, though nothing was heard of it yet."""
+        if peer := self.peers.get(address):
+            peer.evidence = max(now, peer.evidence or now)
 
     def heard(self, address: str, now: float) -> None:
         """Something genuine came from the peer."""
@@ -166,11 +193,6 @@ class Liveness:
             for peer in self.peers.values():
                 peer.heard = None if peer.heard is None else min(now, peer.heard + pause)
                 peer.evidence = None if peer.evidence is None else min(now, peer.evidence + pause)
-
-    def usable(self, address: str) -> bool:
-        """Whether the peer is alive, as far as this node knows."""
-        peer = self.peers.get(address)
-        return peer is not None and peer.usable
 
     def state(self, address: str, now: float) -> str:
         """The peer's state in a word: ``alive``, ``suspect``, ``down`` or ``unknown``."""

@@ -3,11 +3,15 @@ Which configuration a node goes by: messages of another cluster are not heard, a
 until it is known.
 """
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
 
+from kvsd.replication.effects import Now
 from kvsd.replication.founding import Founding
-from kvsd.replication.messages import AskConfiguration, Sender, TellConfiguration
+from kvsd.replication.messages import Announce, AskConfiguration, Message, Sender, TellConfiguration
 from kvsd.replication.state import State
+
+Held = tuple[Sender, Sequence[Message]]
 
 
 class Membership:
@@ -18,17 +22,24 @@ class Membership:
         self._founding = founding
         self._asked: float | None = None
         self._warned: set[str] = set()
+        self._told: dict[str, tuple[int, float]] = {}
+        """Which nodes were last told which epoch, and when (monotonic seconds)."""
+        self._held: deque[Held] = deque(maxlen=state.limits.held_messages)
+        self._wants_in = True
+        """Whether this node asks to be let in: until it was, or was in when it started; not when it is removed."""
+        self.announced: dict[str, tuple[bytes, float]] = {}
+        """Nodes that want to be let in: their instances, and when (monotonic seconds) they last said so."""
 
     def seek(self, seeds: Iterable[str]) -> None:
         """Without a configuration: these are the nodes to ask for theirs."""
-        self._state.liveness.watch(seeds)
+        self._state.liveness.watch(seeds, self._state.now.monotonic)
 
-    def admit(self, sender: Sender, now: float, *, silent: bool) -> bool:
+    def admit(self, sender: Sender, messages: Sequence[Message], now: float, *, silent: bool) -> bool:
         """
         Whether to hear more of a sender than configurations: it is of this cluster, and knows nothing newer.
 
-        One that knows newer is asked for that, one that knows older is told.  Who says nothing (silent) merely has its
-        POSTs taken and answered: that is no sign that it works.
+        One that knows newer is asked for that, and what it says is kept until then; one that knows older is told.  Who
+        says nothing (silent) merely has its POSTs taken and answered: that is no sign that it works.
         """
         state = self._state
         if state.configuration is None:
@@ -36,36 +47,60 @@ class Membership:
         if sender.cluster != state.configuration.cluster:
             self._meet_stranger(sender)
             return False
-        if sender.address in state.liveness.peers and not silent:
-            state.liveness.heard(sender.address, now)
+        peer = state.liveness.peers.get(sender.address)
+        if peer:
+            peer.latest_epoch = max(peer.latest_epoch, sender.epoch)
+            if not silent:
+                state.liveness.heard(sender.address, now)
         if sender.epoch > state.epoch:
             self.ask(sender.address, now)
+            if messages:
+                self._held.append((sender, messages))
             return False
         if sender.epoch < state.epoch:
-            self.asked(sender, AskConfiguration(sender.epoch))
+            self._tell(sender, now)
+        elif state.founded:
+            self._wants_in = False
         return True
+
+    def release(self) -> list[Held]:
+        """What was kept until the configuration was known that is known now."""
+        due = [held for held in self._held if held[0].epoch <= self._state.epoch]
+        waiting = [held for held in self._held if held[0].epoch > self._state.epoch]
+        self._held.clear()
+        self._held.extend(waiting)
+        return due
 
     def _meet_stranger(self, sender: Sender) -> None:
         """A node of another cluster: somebody's settings are wrong, and it may be this node's."""
         state = self._state
         if sender.address not in state.liveness.peers:
             return
-        if sender.address not in self._warned:
+        if sender.address not in self._warned and sender.cluster:
             self._warned.add(sender.address)
             state.out.note("other-cluster", peer=sender.address)
             if not state.founded:
                 state.out.send(sender.address, AskConfiguration(0), after=0)
 
+    # Configurations
+
     def ask(self, address: str, now: float) -> None:
         """Ask a node for its configuration, not more often than heartbeats go."""
-        if self._asked is None or now - self._asked >= self._state.limits.heartbeat_seconds:
+        if self._asked is None or now - self._asked >= self._state.limits.tick_seconds:
             self._asked = now
             self._state.out.send(address, AskConfiguration(self._state.epoch), after=0)
+
+    def _tell(self, sender: Sender, now: float) -> None:
+        """Tell an older node, not more often than heartbeats go: its disk may be slow to keep what it knows already."""
+        epoch, at = self._told.get(sender.address, (0, now))
+        if epoch < self._state.epoch or now - at >= self._state.limits.heartbeat_seconds:
+            self._told[sender.address] = (self._state.epoch, now)
+            self.asked(sender, AskConfiguration(sender.epoch))
 
     def asked(self, sender: Sender, message: AskConfiguration) -> None:
         """A node asks for a newer configuration; only one that is in force is handed on."""
         state = self._state
-        if state.configuration and state.founded and message.epoch < state.epoch:
+        if state.configuration and (state.founded or state.epoch > 1) and message.epoch < state.epoch:
             state.out.send(sender.address, TellConfiguration(state.configuration))
 
     def told(self, sender: Sender, message: TellConfiguration) -> None:
@@ -73,5 +108,26 @@ class Membership:
         state, told, mine = self._state, message.configuration, self._state.configuration
         if mine and (state.founded if mine.cluster != told.cluster else mine.epoch >= told.epoch):
             return
-        self._founding.begin(told)
+        if told.epoch == 1:
+            self._founding.begin(told)
+        else:
+            state.adopt(told)
         state.out.note("configuration-learnt", epoch=told.epoch, teller=sender.address)
+
+    # Being let in
+
+    def tick(self, now: Now) -> None:
+        """Ask to be let in, where this node was started and is in no configuration."""
+        state = self._state
+        if self._wants_in and state.configuration and state.identity.address not in state.configuration.nodes:
+            for address in state.liveness.peers:
+                state.out.send(address, Announce(), after=0)
+        old = [a for a, (_, at) in self.announced.items() if now.monotonic - at > state.limits.down_seconds]
+        for address in old:
+            del self.announced[address]
+
+    def announce(self, sender: Sender, now: float) -> None:
+        """A node wants to be let in."""
+        nodes = self._state.configuration.nodes if self._state.configuration else {}
+        if sender.address not in nodes:
+            self.announced[sender.address] = (sender.instance, now)

@@ -8,10 +8,12 @@ from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
 
-from kvsd.replication.causality import VersionVector
+from kvsd.replication.causality import Dependencies, VersionVector, Writer
 from kvsd.replication.configuration import Configuration
-from kvsd.replication.record import CarriedOut, Op, Row
-from kvsd.replication.requests import Request, Verdict
+from kvsd.replication.marks import NO_MARKS, Marks
+from kvsd.replication.placement import Tenure
+from kvsd.replication.record import CarriedOut, Op, Record, Row
+from kvsd.replication.requests import Question, Verdict
 from kvsd.replication.token import Epoch, Stamp
 
 Instance = Annotated[bytes, Meta(min_length=16, max_length=16)]
@@ -25,9 +27,11 @@ class Heartbeat(Struct, frozen=True, array_like=True, tag=True):
 
     ``wall_ms`` is the sender's clock and ``hlc`` its latest stamp; ``silent_ms`` says for each node how long ago the
     sender heard of it;
-    ``vectors`` what each of its replicas holds durably, by shard; ``founded`` the instances that are known to have
-    been bound to their addresses by a majority; ``reported`` how many writes other nodes said that they hold durably,
-    by address and shard: who once said more than it has now was given an old copy of its data.
+    ``vectors`` and ``marks`` what each of its replicas holds durably, by shard (no marks: left out); ``partial`` the
+    shards of which it is a learner that has not yet what a member had when it became one, and ``meeting`` that it says
+    nothing of all that yet; ``founded`` the instances that are known to have been bound to their addresses by a
+    majority; ``reported`` how many writes each replica ever said that it holds durably, by the writer that it is: who
+    once said more than it has now was given an old copy of its data.
     """
 
     wall_ms: Milliseconds
@@ -35,7 +39,10 @@ class Heartbeat(Struct, frozen=True, array_like=True, tag=True):
     silent_ms: dict[str, Milliseconds]
     vectors: dict[str, VersionVector]
     founded: dict[str, Instance]
-    reported: dict[str, dict[str, int]]
+    reported: dict[Writer, int]
+    marks: dict[str, Marks] = {}
+    partial: tuple[str, ...] = ()
+    meeting: bool = False
 
 
 class Bind(Struct, frozen=True, array_like=True, tag=True):
@@ -97,13 +104,112 @@ class PullRows(Struct, frozen=True, array_like=True, tag=True):
     cursor: Arrival
     vector: VersionVector
     requests: list[CarriedOut]
+    marks: Marks = NO_MARKS
+
+
+class Import(Struct, frozen=True, array_like=True, tag=True):
+    """
+    Send me what there is for a tenure in a shard that is one of its sources, beyond a vector.
+
+    The ``first`` copy is of the rows that the shard has in the slots now; later on it is the writes of the tenures in
+    the lineage.  ``id``, ``copy`` and ``cursor`` are as in a pull.
+    """
+
+    id: int
+    shard: str
+    tenure: Tenure
+    first: bool
+    vector: VersionVector
+    copy: int = 0
+    cursor: Arrival = 0
+
+
+class Imported(Struct, frozen=True, array_like=True, tag=True):
+    """
+    A part of what was asked for: ``cover`` is what it amounts to with its last page (``cursor`` 0).
+
+    ``forgotten`` is the latest stamp of a tombstone that was dropped there; ``complete`` says that with it the puller
+    has all that the donor has; ``epoch`` the configuration by which the donor
+    serves, ``start`` and ``copy`` repeat the question.
+    """
+
+    id: int
+    shard: str
+    tenure: Tenure
+    epoch: Epoch
+    copy: int
+    start: Arrival
+    cursor: Arrival
+    records: list[Record]
+    requests: list[CarriedOut]
+    cover: Dependencies
+    forgotten: Stamp
+    complete: bool
+
+
+class Announce(Struct, frozen=True, array_like=True, tag=True):
+    """I am here and in no configuration: let me in."""
+
+
+Round = Annotated[int, Meta(ge=0, lt=2**62)]
+
+
+class Ballot(Struct, frozen=True, array_like=True, order=True):
+    """The number of an attempt to decide; no two are ever the same, as ``boot`` is drawn at each start of a node."""
+
+    round: Round = 0
+    node: str = ""
+    boot: Round = 0
+
+
+class Vote(Struct, frozen=True, array_like=True):
+    """That a voter accepted a configuration in an attempt."""
+
+    ballot: Ballot
+    configuration: Configuration
+
+
+class Prepare(Struct, frozen=True, array_like=True, tag=True):
+    """Take part in no attempt before this one to decide what follows an epoch, and say what you have accepted."""
+
+    epoch: Epoch
+    ballot: Ballot
+
+
+class Promised(Struct, frozen=True, array_like=True, tag=True):
+    """I will; this is what I accepted last."""
+
+    epoch: Epoch
+    ballot: Ballot
+    vote: Vote | None
+
+
+class Accept(Struct, frozen=True, array_like=True, tag=True):
+    """Accept this configuration as what follows an epoch."""
+
+    epoch: Epoch
+    vote: Vote
+
+
+class Accepted(Struct, frozen=True, array_like=True, tag=True):
+    """I did."""
+
+    epoch: Epoch
+    ballot: Ballot
+
+
+class Outvoted(Struct, frozen=True, array_like=True, tag=True):
+    """I can't: I have promised to wait for this attempt."""
+
+    epoch: Epoch
+    ballot: Ballot
 
 
 class Forward(Struct, frozen=True, array_like=True, tag=True):
     """A client's request, for a member of the shard to carry out."""
 
     id: int
-    request: Request
+    request: Question
 
 
 class Forwarded(Struct, frozen=True, array_like=True, tag=True):
@@ -133,6 +239,14 @@ Message = (
     | Pull
     | PullOps
     | PullRows
+    | Import
+    | Imported
+    | Announce
+    | Prepare
+    | Promised
+    | Accept
+    | Accepted
+    | Outvoted
     | Forward
     | Forwarded
     | AskConfiguration

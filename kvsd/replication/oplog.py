@@ -112,4 +112,5 @@ class OpLog:
 
 def op_bytes(op: Op) -> int:
     """About how many bytes an op takes on the wire."""
-    return 120 + len(op.record.key) + len(op.record.value or b"") + 16 * len(op.dependencies)
+    records = sum(100 + len(record.key) + len(record.value or b"") for record in op.records)
+    return 20 + 16 * len(op.dependencies) + records + 100 * len(op.requests)

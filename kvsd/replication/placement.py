@@ -5,6 +5,7 @@ The hash is fixed for ever; what changes is only the configuration's map of slot
 number of shards moves as few keys as is possible at all, where ``hash % shards`` would move most of them.
 """
 
+from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated
 
@@ -15,6 +16,7 @@ SLOTS = 4096
 Tenure = Annotated[int, Meta(ge=0, lt=2**32)]
 
 
+@lru_cache(maxsize=65_536)
 def slot_of(key: str) -> int:
     """
     The slot (0 to 4095) of a key.
@@ -32,6 +34,7 @@ def _placed_by(key: str) -> str:
     return key[start + 1 : end] if end > start + 1 else key
 
 
+@lru_cache(maxsize=10_000)
 def address_order(address: str) -> tuple[tuple[int, ...], int, str]:
     """The key that sorts ``IP:PORT`` addresses numerically; host names come first, by name."""
     host, _, port = address.rpartition(":")

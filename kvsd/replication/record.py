@@ -11,6 +11,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from kvsd.replication.causality import Counter, Dependencies, Dot, VersionVector, Writer
+from kvsd.replication.marks import NO_MARKS, Marks
 from kvsd.replication.placement import Tenure
 from kvsd.replication.token import Epoch, Stamp
 
@@ -51,12 +52,20 @@ class Record(Struct, frozen=True, array_like=True):
         return self.value is None
 
 
+class CarriedOut(Struct, frozen=True, array_like=True):
+    """The write that a request with an id led to: the record without its value, and a digest of that."""
+
+    record: Record
+    digest: bytes
+
+
 class Op(Struct, frozen=True, array_like=True):
     """
     One step of a shard's causal broadcast: the counter-th of its writer.
 
     It is applied where everything of its writer before it and everything in ``dependencies`` (writes of the same
-    shard) has been applied.
+    shard) has been applied.  A client's write is one record, whose origin is the op itself.  An op by which a shard
+    takes over slots brings records that were written elsewhere, requests that led to others, and marks.
     """
 
     shard: str
@@ -64,14 +73,19 @@ class Op(Struct, frozen=True, array_like=True):
     counter: Counter
     epoch: Epoch
     dependencies: VersionVector
-    record: Record
+    records: tuple[Record, ...]
+    requests: tuple[CarriedOut, ...] = ()
+    marks: Marks = NO_MARKS
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a write of a client, and not a part of what was taken over."""
+        return len(self.records) == 1 and self.records[0].origin == Dot(self.shard, self.writer, self.counter)
 
-class CarriedOut(Struct, frozen=True, array_like=True):
-    """The write that a request with an id led to: the record without its value, and a digest of that."""
-
-    record: Record
-    digest: bytes
+    @property
+    def record(self) -> Record:
+        """What a client wrote; only where it is_own."""
+        return self.records[0]
 
 
 class Row(Struct, frozen=True, array_like=True):

@@ -16,23 +16,31 @@ rules that hold throughout:
 
 from collections.abc import Iterable, Sequence
 
+from kvsd.replication.administration import Administration
 from kvsd.replication.antientropy import AntiEntropy
 from kvsd.replication.broadcast import Broadcast
 from kvsd.replication.configuration import Configuration
+from kvsd.replication.consensus import Consensus
+from kvsd.replication.duties import Duties
 from kvsd.replication.effects import Effect, Now, Ticket
+from kvsd.replication.exporting import Exports
 from kvsd.replication.forwarding import Forwards
 from kvsd.replication.founding import Founding
 from kvsd.replication.heartbeats import Heartbeats
+from kvsd.replication.importing import Imports
 from kvsd.replication.limits import Limits
 from kvsd.replication.liveness import Fate
 from kvsd.replication.membership import Membership
 from kvsd.replication.messages import (
+    Announce,
     AskConfiguration,
     Bind,
     Bound,
     Forward,
     Forwarded,
     Heartbeat,
+    Import,
+    Imported,
     Message,
     Pull,
     PullOps,
@@ -42,13 +50,15 @@ from kvsd.replication.messages import (
     TellConfiguration,
 )
 from kvsd.replication.outbox import Remote
-from kvsd.replication.record import Op
-from kvsd.replication.requests import Request
+from kvsd.replication.requests import CountKeys, Get, Put, Request
 from kvsd.replication.routing import Routing
 from kvsd.replication.saved import Saved
 from kvsd.replication.serving import Serving
 from kvsd.replication.stability import Stability
 from kvsd.replication.state import Identity, State
+from kvsd.replication.succession import Succession
+from kvsd.replication.upkeep import Upkeep
+from kvsd.replication.voting import Voting
 from kvsd.replication.waiting import Waiting
 
 
@@ -67,6 +77,16 @@ class Replica:
         self.waiting = Waiting(self.state, self.serving, self.antientropy)
         self.forwards = Forwards(self.state)
         self.routing = Routing(self.state, self.serving, self.waiting, self.forwards)
+        self.exports = Exports(self.state)
+        self.imports = Imports(self.state, self.broadcast, self.exports)
+        self.voting = Voting(self.state)
+        self.consensus = Consensus(self.state, self.voting)
+        self.duties = Duties(self.state, self.membership)
+        self.administration = Administration(self.state, self.duties)
+        self.succession = Succession(self.voting, self.consensus, self.administration, self.duties)
+        self.upkeep = Upkeep(self.state)
+        self._epoch = 0
+        """The epoch that all mechanisms go by."""
 
     def start(self, saved: Saved, founding: Configuration | None, seeds: Iterable[str], now: Now) -> list[Effect]:
         """
@@ -76,6 +96,7 @@ class Replica:
         """
         self.state.now = now
         self.state.restore(saved)
+        self.voting.restore(saved.promise)
         if saved.configuration is None:
             if founding:
                 self.founding.begin(founding)
@@ -88,36 +109,45 @@ class Replica:
     def submit(self, ticket: Ticket, request: Request, now: Now) -> list[Effect]:
         """A client's request; a Reply to the ticket follows, now or later."""
         self.state.now = now
-        self.routing.route(ticket, request, now)
+        if isinstance(request, Get | Put | CountKeys):
+            self.routing.route(ticket, request, now)
+        else:
+            self.administration.ask(ticket, request, now.monotonic)
+            if self.succession.begin(now):
+                self._follow(now)
         return self._effects()
 
     def cancel(self, ticket: Ticket) -> list[Effect]:
         """The client is gone; what it asked for may still happen."""
         self.waiting.cancel(ticket)
         self.forwards.cancel(ticket)
+        self.administration.cancel(ticket)
         return self._effects()
 
     def stop(self, now: Now) -> list[Effect]:
         """The node is about to end: whoever waits is answered."""
         self.waiting.expire(now)
+        self.administration.expire()
         return self._effects()
 
     # A peer speaks
 
     def receive(self, sender: Sender, messages: Sequence[Message], now: Now) -> list[Effect]:
-        """Messages of a peer, in the order in which it sent them."""
+        """Messages of a peer, in the order in which it sent them; but configurations come first."""
         self.state.now = now
-        admitted = self.membership.admit(sender, now.monotonic, silent=not messages)
+        others: list[Message] = []
         for message in messages:
             match message:
                 case AskConfiguration():
                     self.membership.asked(sender, message)
                 case TellConfiguration():
                     self.membership.told(sender, message)
-                    self.stability.refresh()
                 case _:
-                    if admitted:
-                        self._hear(sender, message, now)
+                    others.append(message)
+        self._follow(now)
+        if self.membership.admit(sender, others, now.monotonic, silent=not messages):
+            for message in others:
+                self._hear(sender, message, now)
         return self._effects()
 
     def _hear(self, sender: Sender, message: Message, now: Now) -> None:
@@ -130,6 +160,8 @@ class Replica:
             case Heartbeat():
                 self.heartbeats.heard(sender, message, now)
                 self.stability.refresh()
+            case Announce():
+                self.membership.announce(sender, now.monotonic)
             case Forward():
                 self.routing.carry_out(Remote(sender.address, message.id), message.request, now)
             case Forwarded():
@@ -141,25 +173,26 @@ class Replica:
     def _hear_member(self, peer: str, message: Message, now: Now) -> None:
         match message:
             case Push():
-                self._deliver(message.ops, now)
+                self.broadcast.deliver(message.ops, now.monotonic)
             case Pull():
                 self.antientropy.give(peer, message)
             case PullOps():
-                applied = self._deliver(message.ops, now)
+                applied = bool(self.broadcast.deliver(message.ops, now.monotonic))
                 self.antientropy.pulled_ops(peer, message, applied=applied, now=now.monotonic)
             case PullRows():
                 role = self.antientropy.pulled_rows(peer, message, now.monotonic)
                 if role:
                     self.broadcast.drain(role)
-                    self.waiting.wake(now)
+            case Import():
+                if answer := self.exports.give(message):
+                    self.state.out.send(peer, answer)
+            case Imported():
+                self.imports.imported(peer, message, now.monotonic)
             case _:
-                raise AssertionError("all other messages were heard before")
-
-    def _deliver(self, ops: list[Op], now: Now) -> bool:
-        applied = not self.state.storage_full and bool(self.broadcast.deliver(ops, now.monotonic))
-        if applied and len(self.waiting):
+                self.succession.hear(peer, message, now)
+                self._follow(now)
+        if len(self.waiting):
             self.waiting.wake(now)
-        return applied
 
     # Time passes
 
@@ -178,7 +211,36 @@ class Replica:
         for ended in self.forwards.tick(now):
             self.routing.end(ended, now)
         self.stability.tick(now.monotonic)
+        self.imports.tick(now.monotonic)
+        self.upkeep.tick()
+        self.membership.tick(now)
+        self.consensus.tick(now.monotonic)
+        if self.succession.begin(now):
+            self._follow(now)
         return self._effects()
+
+    # The configuration changes
+
+    def _follow(self, now: Now) -> None:
+        """Adopt what was decided, and have all mechanisms go by the configuration in force."""
+        state = self.state
+        for configuration in self.consensus.take_decided():
+            state.out.note("configuration-decided", epoch=configuration.epoch)
+            state.adopt(configuration)
+            self.consensus.tell(configuration)
+        if self._epoch == state.epoch:
+            return
+        self._epoch = state.epoch
+        self.stability.refresh()
+        self.imports.adopted(now.monotonic)
+        for role in state.roles.values():
+            self.broadcast.drain(role)
+        self.heartbeats.tell_all(now)
+        self.routing.reroute(now)
+        self.waiting.wake(now)
+        for sender, messages in self.membership.release():
+            for message in messages:
+                self._hear(sender, message, now)
 
     def posted(self, peer: str, fate: Fate, now: Now) -> list[Effect]:
         """What became of messages to a peer; what it answered is received by itself."""
@@ -190,6 +252,7 @@ class Replica:
     def _suspect(self, peer: str, now: Now) -> None:
         self.state.out.note("peer-suspected", peer=peer)
         self.antientropy.abandon(peer)
+        self.imports.abandon(peer)
         for ended in self.forwards.failed(peer, now):
             self.routing.end(ended, now)
 
@@ -198,18 +261,18 @@ class Replica:
     def synced(self, position: int, now: Now) -> list[Effect]:
         """Everything up to a position is durable."""
         self.state.now = now
-        self.state.synced(position)
+        self.state.disk.synced(position, now.monotonic)
         return self._effects()
 
     def storage_full(self, full: bool) -> list[Effect]:
         """The disk has no room left, or has room again."""
-        if full != self.state.storage_full:
-            self.state.storage_full = full
+        if full != self.state.disk.full:
+            self.state.disk.full = full
             self.state.out.note("storage-full" if full else "storage-has-room")
         return self._effects()
 
     def _effects(self) -> list[Effect]:
         if self.state.out.is_empty():
             return []
-        self.state.keep_vectors()
+        self.state.disk.keep_vectors(self.state.now.monotonic)
         return self.state.out.take()

@@ -3,6 +3,7 @@ Who has what, as far as this node knows: by the vectors that members report, and
 """
 
 from kvsd.replication.causality import VersionVector, dominates, join
+from kvsd.replication.marks import NO_MARKS, Marks
 from kvsd.replication.state import State
 
 
@@ -13,9 +14,22 @@ class Reports:
         self._state = state
 
     def vector(self, address: str, shard: str) -> VersionVector | None:
-        """The vector that a member last reported, None if it reported none in this epoch."""
-        peer = self._state.liveness.peers.get(address)
-        return peer.vectors.get(shard) if peer and peer.epoch == self._state.epoch else None
+        """The vector that a replica last reported, None if it reported none in this epoch; what is durable, for this node."""
+        state = self._state
+        if address == state.identity.address:
+            role = state.roles.get(shard)
+            return role.durable if role else None
+        peer = state.liveness.peers.get(address)
+        return peer.vectors.get(shard) if peer and peer.epoch == state.epoch else None
+
+    def marks(self, address: str, shard: str) -> Marks:
+        """The marks that a replica last reported; those that are durable, for this node."""
+        state = self._state
+        if address == state.identity.address:
+            role = state.roles.get(shard)
+            return role.durable_marks if role else NO_MARKS
+        peer = state.liveness.peers.get(address)
+        return peer.marks.get(shard, NO_MARKS) if peer and peer.epoch == state.epoch else NO_MARKS
 
     def writer(self, address: str, shard: str) -> bytes | None:
         """The writer that a node is in a shard, if that is known."""
@@ -34,6 +48,11 @@ class Reports:
         """All that is known to have been written in a shard."""
         role = self._state.roles.get(shard)
         furthest = dict(role.vector) if role else {}
-        for address in self._state.members(shard):
-            join(furthest, self.vector(address, shard) or {})
+        for member in self._state.roster.shard(shard).everyone() if self._state.roster else ():
+            join(furthest, self.vector(member.node, shard) or {})
         return furthest
+
+    def up(self) -> set[str]:
+        """The nodes of the cluster that are up, as far as this node knows."""
+        me, nodes = self._state.identity.address, self._state.configuration.nodes if self._state.configuration else {}
+        return {address for address in nodes if address == me or self._state.usable(address)}

@@ -43,13 +43,55 @@ class Put(Struct, frozen=True, array_like=True, tag=True):
 
 
 class CountKeys(Struct, frozen=True, array_like=True, tag=True):
-    """Count the live keys of a shard."""
+    """Count the live keys of a shard; or of some slots, of a tenure that may not be in force yet."""
 
     shard: str
+    slots: tuple[int, ...] | None = None
+    tenure: int | None = None
+
+
+class AddNode(Struct, frozen=True, array_like=True, tag=True):
+    """Add a node to the cluster."""
+
+    address: str
+
+
+class RemoveNode(Struct, frozen=True, array_like=True, tag=True):
+    """Remove a node from the cluster and from its shard; it may come back."""
+
+    address: str
+
+
+class ForgetNode(Struct, frozen=True, array_like=True, tag=True):
+    """Go on without a node that is down and will never come back; what only it had is lost."""
+
+    address: str
+
+
+class AddMember(Struct, frozen=True, array_like=True, tag=True):
+    """Have a node replicate a shard."""
+
+    shard: str
+    address: str
+
+
+class Reshard(Struct, frozen=True, array_like=True, tag=True):
+    """Spread the keys and the live nodes over so many shards; ``wait`` for that, or merely begin."""
+
+    shard_count: int
+    wait: bool = True
+
+
+class AbortReshard(Struct, frozen=True, array_like=True, tag=True):
+    """Give up the reshard that is under way."""
 
 
 KeyRequest = Get | Put
-Request = Get | Put | CountKeys
+Question = Get | Put | CountKeys
+"""What nodes ask each other for their clients."""
+Change = AddNode | RemoveNode | ForgetNode | AddMember | Reshard | AbortReshard
+"""What changes the configuration."""
+Request = Get | Put | CountKeys | AddNode | RemoveNode | ForgetNode | AddMember | Reshard | AbortReshard
 
 
 # What they are answered.
@@ -136,12 +178,50 @@ class StorageFull(Struct, frozen=True, array_like=True, tag=True):
 
 
 class Counted(Struct, frozen=True, array_like=True, tag=True):
-    """The number of live keys of a shard."""
+    """The number of live keys, and about how many bytes they take."""
 
     count: int
+    bytes: int = 0
 
 
-Outcome = Found | Written | Absent | Unmet | Unavailable | Unassigned | Refused | Overloaded | StorageFull | Counted
+class Changed(Struct, frozen=True, array_like=True, tag=True):
+    """The configuration was changed as asked; ``anew`` says that it was not like that already."""
+
+    anew: bool = True
+
+
+class Begun(Struct, frozen=True, array_like=True, tag=True):
+    """What was asked for is under way."""
+
+
+class Unknown(Struct, frozen=True, array_like=True, tag=True):
+    """What the request is about does not exist; the reason in words."""
+
+    reason: str
+
+
+class Conflict(Struct, frozen=True, array_like=True, tag=True):
+    """Another change is under way; the reason in words."""
+
+    reason: str
+
+
+Outcome = (
+    Found
+    | Written
+    | Absent
+    | Unmet
+    | Unavailable
+    | Unassigned
+    | Refused
+    | Overloaded
+    | StorageFull
+    | Counted
+    | Changed
+    | Begun
+    | Unknown
+    | Conflict
+)
 
 
 class Outdated(Struct, frozen=True, array_like=True, tag=True):

@@ -6,17 +6,19 @@ Its vector, rows and log change together and only by :meth:`Role.apply` (one op,
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from kvsd.replication.carried_out import Requests
 from kvsd.replication.causality import VersionVector, Writer, dominates, join
 from kvsd.replication.collected import Collected
-from kvsd.replication.effects import DropOps, DropRow, Keep, LogOp, SetRow, SetVector
+from kvsd.replication.effects import DropOps, DropRequest, DropRole, DropRow, Keep, LogOp, SetMarks, SetRow, SetVector
 from kvsd.replication.hlc import HybridClock
 from kvsd.replication.holdback import HoldBack
 from kvsd.replication.limits import Limits
+from kvsd.replication.marks import NO_MARKS, Marks
+from kvsd.replication.messages import PullRows
 from kvsd.replication.oplog import OpLog
-from kvsd.replication.record import CarriedOut, Op, Row
+from kvsd.replication.record import Op, Record, Row
 from kvsd.replication.saved import SavedRole
 from kvsd.replication.store import RowKey, Store
 from kvsd.replication.wanted import Wanted
@@ -31,6 +33,17 @@ class Role:
         self.vector: VersionVector = {}
         self.durable: VersionVector = {}
         """The part of the vector that is on disk."""
+        self.marks = NO_MARKS
+        self.durable_marks = NO_MARKS
+        """The marks that are on disk."""
+        self.whole = True
+        """Whether it has all that a member had when it began to learn; always, unless it is a learner."""
+        self.target: VersionVector | None = None
+        """What a learner has to have for that."""
+        self.keeps: Callable[[Record], bool] = _always
+        """Whether a record can still be needed, in the configuration that is in force."""
+        self._sweep: list[RowKey] = []
+        """The rows that are still to be looked at, whether they are needed."""
         self.collected = Collected(limits.collected)
         self.store = Store()
         self.log = OpLog()
@@ -38,7 +51,9 @@ class Role:
         self._clock = clock
         self.requests = Requests(writer, limits.requests)
         self._unsynced: dict[RowKey, int] = {}
-        self._vectors: deque[tuple[int, VersionVector]] = deque()
+        self._vectors: deque[tuple[int, VersionVector, Marks]] = deque()
+        self._marked = NO_MARKS
+        """The marks as they were kept last."""
         self.reported = Wanted()
         """Writes that peers report and this replica lacks."""
         self.asked = Wanted()
@@ -51,6 +66,7 @@ class Role:
         self.store = Store(saved.rows)
         self.log = OpLog(saved.ops)
         self.requests.restore(saved.requests)
+        self.marks = self.durable_marks = self._marked = saved.marks
 
     # Changing
 
@@ -59,28 +75,35 @@ class Role:
         assert op.counter == self.vector.get(op.writer, 0) + 1, "a writer's ops are applied in order"
         assert dominates(self.vector, op.dependencies), "an op is applied after its causes"
         self.vector[op.writer] = op.counter
-        self._clock.witness(op.record.hlc)
         yield LogOp(self.writer, self.log.append(op), op)
-        yield from self._put(Row(op.writer, op.counter, op.record), position)
-        yield from self.requests.remember(op.record)
+        for record in op.records:
+            self._clock.witness(record.hlc)
+            yield from self._put(Row(op.writer, op.counter, record), position)
+            yield from self.requests.remember(record)
+        for request in op.requests:
+            yield from self.requests.learn(request)
+        self._mark(op.marks)
 
-    def absorb(
-        self, rows: Iterable[Row], requests: Iterable[CarriedOut], vector: VersionVector, position: int
-    ) -> Iterator[Keep]:
-        """Take over a copy: rows that amount, with what is here, to everything in vector, and the requests behind them."""
+    def absorb(self, rows: Iterable[Row], message: PullRows, position: int) -> Iterator[Keep]:
+        """Take over a copy: rows that amount, with what is here, to all in its vector, and what else came with it."""
         for row in rows:
             if row.counter <= self.vector.get(row.writer, 0):
                 continue  # it came by broadcast meanwhile, and may even have been deleted and collected since
             self._clock.witness(row.record.hlc)
             yield from self._put(row, position)
-        for request in requests:
+        for request in message.requests:
             yield from self.requests.learn(request)
         yield DropOps(self.writer, self.log.clear())
-        join(self.vector, vector)
+        join(self.vector, message.vector)
+        self._mark(message.marks)
         self.holdback.forget(self.vector)
 
+    def _mark(self, marks: Marks) -> None:
+        self.marks = self.marks.merged(marks)
+        self.collected.raise_to(marks.forgotten)
+
     def _put(self, row: Row, position: int) -> Iterator[Keep]:
-        if self.store.put(row):
+        if self.keeps(row.record) and self.store.put(row):
             key = (row.record.tenure, row.record.key)
             self._unsynced.pop(key, None)
             self._unsynced[key] = position
@@ -90,24 +113,62 @@ class Role:
         """Drop a tombstone that nobody can need any more."""
         record = tombstone.record
         self.collected.note((record.tenure, record.key), record.hlc)
-        self.store.drop((record.tenure, record.key))
-        return DropRow(self.writer, record.tenure, record.key)
+        return self._drop(tombstone)
+
+    # Letting go
+
+    def sweep_anew(self, keeps: Callable[[Record], bool]) -> None:
+        """From now on keep other records, and look at all rows for that, little by little."""
+        self.keeps = keeps
+        self._sweep = list(self.store.keys())
+
+    def sweep(self, at_most: int) -> Iterator[Keep]:
+        """Drop some of the rows that can't be needed any more."""
+        for _ in range(min(at_most, len(self._sweep))):
+            row = self.store.get(*self._sweep.pop())
+            if row and not self.keeps(row.record):
+                yield self._drop(row)
+
+    def _drop(self, row: Row) -> Keep:
+        self.store.drop((row.record.tenure, row.record.key))
+        return DropRow(self.writer, row.record.tenure, row.record.key)
+
+    def dissolve(self, at_most: int) -> Iterator[Keep]:
+        """Drop some of all that there is; the last of it is the role itself."""
+        yield DropOps(self.writer, self.log.clear())
+        yield from (DropRequest(self.writer, number) for number in self.requests.clear())
+        if not self._sweep:
+            self.sweep_anew(_never)
+        yield from self.sweep(at_most)
+        if not len(self.store):
+            yield DropRole(self.writer)
 
     # Durability
 
-    def vector_change(self, position: int) -> Keep:
-        """What is to be kept of the vector, in the write of the given position."""
+    def changes(self, position: int) -> Iterator[Keep]:
+        """What is to be kept of the vector and the marks, in the write of the given position."""
         vector = dict(self.vector)
-        self._vectors.append((position, vector))
-        return SetVector(self.writer, self.shard, vector, self._clock.latest, self.collected.latest)
+        self._vectors.append((position, vector, self.marks))
+        yield SetVector(self.writer, self.shard, vector, self._clock.latest, self.collected.latest)
+        if self.marks is not self._marked:
+            self._marked = self.marks
+            yield SetMarks(self.writer, self.marks)
 
     def synced(self, position: int) -> None:
         """Everything up to the position is on disk."""
         while self._vectors and self._vectors[0][0] <= position:
-            self.durable = self._vectors.popleft()[1]
+            _, self.durable, self.durable_marks = self._vectors.popleft()
         while self._unsynced and self._unsynced[key := next(iter(self._unsynced))] <= position:
             del self._unsynced[key]
 
     def position_of(self, key: RowKey) -> int:
         """The position after which a key's row is durable (0: it is)."""
         return self._unsynced.get(key, 0)
+
+
+def _always(_: Record) -> bool:
+    return True
+
+
+def _never(_: Record) -> bool:
+    return False

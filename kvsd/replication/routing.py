@@ -6,13 +6,15 @@ from kvsd.replication.candidates import Candidates
 from kvsd.replication.effects import Now, Ticket
 from kvsd.replication.forwarding import Forwarding, Forwards
 from kvsd.replication.meeting import Meeting
+from kvsd.replication.messages import AskConfiguration
 from kvsd.replication.outbox import Asker, Remote
+from kvsd.replication.past import Past
 from kvsd.replication.requests import (
     Counted,
     CountKeys,
     KeyRequest,
     Outcome,
-    Request,
+    Question,
     Unassigned,
     Unavailable,
     Unmet,
@@ -33,8 +35,11 @@ class Routing:
         self._forwards = forwards
         self._candidates = Candidates(state)
         self._meeting = Meeting(state)
+        self._past = Past(state)
+        self._asked: float | None = None
+        """When the other nodes were last asked for a later configuration (monotonic seconds)."""
 
-    def route(self, ticket: Ticket, request: Request, now: Now) -> None:
+    def route(self, ticket: Ticket, request: Question, now: Now) -> None:
         """Have a client's request carried out somewhere."""
         state = self._state
         reason = self.unassigned()
@@ -42,16 +47,34 @@ class Routing:
             state.out.answer(ticket, Unassigned(reason))
             return
         shard = self._shard(request)
-        role = state.roles.get(shard)
         refusal = None if isinstance(request, CountKeys) else self._serving.vet(shard, request.token, now)
-        if refusal:
+        if isinstance(refusal, Unmet) and not isinstance(request, CountKeys):
+            self._await_configuration(ticket, request, refusal, now)
+        elif refusal:
             state.out.answer(ticket, refusal)
-        elif role is None:
-            self._forward(ticket, shard, request, now)
-        elif isinstance(request, CountKeys):
-            self._count_keys(ticket, role)
+        elif role := self._role(request):
+            if isinstance(request, CountKeys):
+                self._count_keys(ticket, role, request)
+            else:
+                self._serve_or_forward(ticket, role, request, now)
         else:
-            self._serve_or_forward(ticket, role, request, now)
+            self._forward(ticket, shard, request, now)
+
+    def _await_configuration(self, asker: Asker, request: KeyRequest, unmet: Unmet, now: Now) -> None:
+        """The client has seen a later configuration than this node has: fetch it."""
+        if self._asked is None or now.monotonic - self._asked >= self._state.limits.tick_seconds:
+            self._asked = now.monotonic
+            for address, peer in self._state.liveness.peers.items():
+                if peer.usable:
+                    self._state.out.send(address, AskConfiguration(self._state.epoch), after=0)
+        self._waiting.add(asker, None, request, unmet, now)
+
+    def _role(self, request: Question) -> Role | None:
+        """This node's role where it can carry a request out: a member's, with a complete copy of the key's slot."""
+        role = self._state.serving(self._shard(request))
+        if role is None or isinstance(request, CountKeys):
+            return role
+        return role if self._past.is_ready(role.marks, self._state.shard_of(request.key)[0]) else None
 
     def unassigned(self) -> str:
         """Why this node can't serve any key, in words; empty if it can."""
@@ -61,6 +84,8 @@ class Routing:
             return f"{me} was founded with another data directory; this one is not part of the cluster"
         if state.configuration is None:
             return "no configuration is known yet"
+        if state.epoch > 1 and me not in state.configuration.nodes:
+            return "this node was removed from the cluster, or was not added to it yet"
         if state.configuration.member(me) is None:
             return "this node was not added to a shard"
         if not state.founded:
@@ -69,13 +94,20 @@ class Routing:
             return "this node was started again and is meeting the other nodes"
         return ""
 
-    def _shard(self, request: Request) -> str:
+    def _shard(self, request: Question) -> str:
         return request.shard if isinstance(request, CountKeys) else self._state.shard_of(request.key)[1]
 
-    def _count_keys(self, asker: Asker, role: Role) -> None:
-        self._state.out.answer(asker, Counted(role.store.live_keys), self._state.out.position)
+    def _count_keys(self, asker: Asker, role: Role, request: CountKeys) -> None:
+        assert self._state.roster is not None, "a role exists only in a configuration"
+        slots = self._state.roster.owned.get(role.shard, [])
+        if request.slots is not None:
+            wanted = set(request.slots)
+            taken = request.tenure is not None
+            slots = [(request.tenure or 0, s) for s in wanted] if taken else [o for o in slots if o[1] in wanted]
+        counted = Counted(role.store.live_keys_in(slots), role.store.live_bytes_in(slots))
+        self._state.out.answer(asker, counted, self._state.out.position)
 
-    def _forward(self, ticket: Ticket, shard: str, request: Request, now: Now) -> None:
+    def _forward(self, ticket: Ticket, shard: str, request: Question, now: Now) -> None:
         candidates = self._candidates.in_order(shard, request)
         outcome = self._forwards.start(ticket, shard, request, candidates, now)
         if outcome:
@@ -91,14 +123,14 @@ class Routing:
         if not candidates or self._forwards.start(ticket, role.shard, request, candidates, now):
             self._waiting.add(ticket, role, request, outcome, now)
 
-    def carry_out(self, asker: Remote, request: Request, now: Now) -> None:
+    def carry_out(self, asker: Remote, request: Question, now: Now) -> None:
         """A forwarded request: it is carried out here or not at all."""
         reason = self.unassigned()
-        role = None if reason else self._state.roles.get(self._shard(request))
+        role = None if reason else self._role(request)
         if role is None:
-            self._state.out.answer(asker, Unassigned(reason or f"not a member of {self._shard(request)}"))
+            self._state.out.answer(asker, Unassigned(reason or f"not a member of {self._shard(request)}, or not ready"))
         elif isinstance(request, CountKeys):
-            self._count_keys(asker, role)
+            self._count_keys(asker, role, request)
         else:
             self._serve(asker, role, request, now)
 
@@ -114,8 +146,16 @@ class Routing:
         if ended is None:
             return
         forwarding, outcome = ended
-        role, request = self._state.roles.get(forwarding.shard), forwarding.here()
+        role, request = self._role(forwarding.request), forwarding.here()
         if role and isinstance(outcome, Unmet | Unavailable) and not isinstance(request, CountKeys):
             self._serve(forwarding.ticket, role, request, now)
         else:
             self._state.out.answer(forwarding.ticket, outcome)
+
+    def reroute(self, now: Now) -> None:
+        """Another configuration is in force: who waited may be served elsewhere, or by other rules."""
+        for asker, request in self._waiting.release(now):
+            if isinstance(asker, Remote):
+                self.carry_out(asker, request, now)
+            else:
+                self.route(asker, request, now)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from kvsd.replication.causality import VersionVector
 from kvsd.replication.configuration import Configuration
+from kvsd.replication.marks import NO_MARKS, Marks
+from kvsd.replication.messages import Ballot, Vote
 from kvsd.replication.record import CarriedOut, Op, Row
 
 
@@ -19,6 +21,7 @@ class SavedRole:
     rows: list[Row] = field(default_factory=list)
     ops: list[tuple[int, Op]] = field(default_factory=list)
     requests: list[tuple[int, CarriedOut]] = field(default_factory=list)
+    marks: Marks = NO_MARKS
 
 
 @dataclass
@@ -29,3 +32,5 @@ class Saved:
     bindings: dict[str, tuple[bytes, bool]] = field(default_factory=dict)
     hlc: int = 0
     roles: dict[bytes, SavedRole] = field(default_factory=dict)
+    promise: tuple[int, Ballot, Vote | None] | None = None
+    """An epoch, and what was promised and accepted in deciding what follows it."""

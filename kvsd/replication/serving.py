@@ -7,8 +7,11 @@ the next dot of this replica, a stamp beyond everything that its author has seen
 
 from kvsd.replication.broadcast import Broadcast
 from kvsd.replication.carried_out import digest
-from kvsd.replication.causality import Dot, copied, join_dependencies, missing
+from kvsd.replication.causality import Dot, copied, join_dependencies
+from kvsd.replication.configuration import shard_number
 from kvsd.replication.effects import Now
+from kvsd.replication.past import Past
+from kvsd.replication.placement import Tenure
 from kvsd.replication.record import Record, Row
 from kvsd.replication.reports import Reports
 from kvsd.replication.requests import (
@@ -43,12 +46,14 @@ class Serving:
     def __init__(self, state: State, stability: Stability, broadcast: Broadcast) -> None:
         self._state = state
         self._reports = Reports(state)
+        self._past = Past(state)
         self._stability = stability
         self._broadcast = broadcast
 
     def attempt(self, role: Role, request: KeyRequest, now: Now) -> tuple[Verdict, int]:
         """Carry a request out if that can be done now; returns the outcome and the position it depends on."""
-        refusal = self.vet(role.shard, request.token, now) or self._unmet(role, request.token, now.monotonic)
+        tenure, _ = self._state.shard_of(request.key)
+        refusal = self.vet(role.shard, request.token, now) or self._unmet(role, tenure, request.token, now.monotonic)
         if refusal:
             return refusal, 0
         if isinstance(request, Get):
@@ -66,54 +71,59 @@ class Serving:
         if not state.stamps.is_credible(token.hlc, now):
             return Overloaded("The stamp of the causal metadata is far ahead of all clocks here; try again later")
         for group, vector in token.dependencies.items():
-            if group not in state.configuration.shards:
+            if shard_number(group) >= state.configuration.next_shard:
                 return Refused(NOT_ISSUED)
             for writer, counter in vector.items():
-                if writer not in state.writers and self._all_writers_known():
-                    return Refused(NOT_ISSUED)
                 if counter > self._credible_counter(group, writer):
                     return Refused(NOT_ISSUED)
         return None
 
-    def _all_writers_known(self) -> bool:
-        configuration = self._state.configuration
-        assert configuration is not None
-        return len(self._state.writers) == sum(len(members) for members in configuration.shards.values())
+    def _is_over(self, shard: str, writer: bytes) -> bool:
+        """Whether a writer is none of the configuration, and not merely one that is not known yet."""
+        state = self._state
+        assert state.configuration is not None, "requests are served only in a configuration"
+        known = writer in state.writers or writer in state.configuration.lost
+        return not known and shard in state.configuration.shards and state.configuration.is_bound()
 
     def _credible_counter(self, shard: str, writer: bytes) -> int:
-        """The furthest counter that a genuine token may name of a writer, by the word of the writer's own node."""
+        """
+        The furthest counter that a genuine token may name of a writer, by the word of the writer's own node.
+
+        Of a writer that is no more, every replica of its shard has all.
+        """
         member, role = self._state.writers.get(writer), self._state.roles.get(shard)
+        if self._is_over(shard, writer):
+            first = self._state.epoch == 1
+            return role.vector.get(writer, 0) if role and role.whole else 0 if first else MAX_NUMBER
         reported = self._reports.vector(member.node, shard) if member else None
         if role and role.writer == writer:
             reported = role.vector
         return MAX_NUMBER if reported is None else reported.get(writer, 0) + self._state.limits.counter_slack
 
-    def _unmet(self, role: Role, token: Token, now: float) -> Unmet | None:
-        """What of a token's past is not here: writes of the shard itself, or writers that this node can't judge yet."""
-        lacking = missing(role.vector, token.dependencies.get(role.shard, {}))
-        unknown = [
-            (shard, writer, counter)
-            for shard, vector in token.dependencies.items()
-            for writer, counter in vector.items()
-            if writer not in self._state.writers or (shard == role.shard and writer in lacking)
-        ]
+    def _unmet(self, role: Role, tenure: Tenure, token: Token, now: float) -> Unmet | None:
+        """What of a token's past is not here, or of writers that this node can't judge yet."""
+        lacking = self._past.lacking(role, tenure, token)
+        unknown = {(s, writer, counter) for s, vector in lacking.items() for writer, counter in vector.items()}
+        if self._state.epoch == 1:
+            entries = ((s, w, n) for s, vector in token.dependencies.items() for w, n in vector.items())
+            unknown.update((s, w, n) for s, w, n in entries if w not in self._state.writers)
         if not unknown:
             return None
-        return Unmet(role.shard, [self._explain(role, *entry, now) for entry in sorted(unknown)])
+        return Unmet(role.shard, [self._explain(role, tenure, *entry, now) for entry in sorted(unknown)])
 
-    def _explain(self, role: Role, shard: str, writer: bytes, need: int, now: float) -> MissingWrite:
+    def _explain(self, role: Role, tenure: Tenure, shard: str, writer: bytes, need: int, now: float) -> MissingWrite:
         state = self._state
         member = state.writers.get(writer)
         node = member.node if member else ""
         peer = state.liveness.peers.get(node)
         silent = peer.silent(now) if peer else None
-        since = role.asked.note(role.vector, writer, need, now) if member else now
+        since = role.asked.note(role.vector, writer, need, now) if member and shard == role.shard else now
         return MissingWrite(
             shard=shard,
             writer=writer.hex(),
             node=node,
             need=need,
-            have=role.vector.get(writer, 0) if shard == role.shard else 0,
+            have=self._had(role, tenure, shard, writer, need),
             held_by=[
                 address for address in state.members(shard) if self._reports.holds(address, shard, {writer: need})
             ],
@@ -121,6 +131,12 @@ class Serving:
             silent=None if silent is None else round(silent, 3),
             since=round(now - since, 3),
         )
+
+    @staticmethod
+    def _had(role: Role, tenure: Tenure, shard: str, writer: bytes, need: int) -> int:
+        """Up to where a writer's writes are here: as the shard's own, or as far as they were taken over."""
+        own = role.vector.get(writer, 0) if shard == role.shard else need
+        return own if own < need else role.marks.covered(tenure, shard).get(writer, 0)
 
     # What
 
@@ -177,7 +193,7 @@ class Serving:
         return Written(role.shard, token, existed=True), self._state.out.position
 
     def _unwritable(self) -> Outcome | None:
-        if self._state.storage_full:
+        if self._state.disk.full:
             return StorageFull()
         return None if self._state.stamps.are_trustworthy() else Overloaded(CLOCK_AHEAD)
 

@@ -9,13 +9,18 @@ Shoker: "Pure Operation-Based Replicated Data Types", arXiv 1710.04469.)
 
 from itertools import islice
 
-from kvsd.replication.causality import Dependencies, VersionVector, meet
+from kvsd.replication.causality import Dependencies, VersionVector, Writer, meet
 from kvsd.replication.effects import DropOps
-from kvsd.replication.record import Row
+from kvsd.replication.marks import Final
+from kvsd.replication.placement import slot_of
+from kvsd.replication.record import Record, Row
 from kvsd.replication.reports import Reports
 from kvsd.replication.role import Role
 from kvsd.replication.state import State
 from kvsd.replication.token import Token
+
+_EVERYTHING: VersionVector = {b"": 0}
+"""In the place of the vector of who was shown all that there ever will be."""
 
 
 class Stability:
@@ -38,23 +43,43 @@ class Stability:
         return self._known[shard]
 
     def _vector(self, shard: str) -> VersionVector:
-        reports = [self._report(address, shard) for address in self._state.members(shard)]
-        return meet(report for report in reports if report is not None) if None not in reports else {}
+        roster = self._state.roster
+        if roster is None:
+            return {}
+        seen = [self._reports.vector(member.node, shard) for member in roster.shard(shard).replicas()]
+        seen += [
+            self._shown(member.node, importer, Final(tenure, shard, since))
+            for importer, tenure, since in roster.importers(shard)
+            for member in roster.shard(importer).replicas()
+        ]
+        seen = [vector for vector in seen if vector is not _EVERYTHING]
+        return meet(vector for vector in seen if vector is not None) if None not in seen else {}
 
-    def _report(self, address: str, shard: str) -> VersionVector | None:
-        if address != self._state.identity.address:
-            return self._reports.vector(address, shard)
-        role = self._state.roles.get(shard)
-        return role.durable if role else None
+    def _shown(self, address: str, importer: str, final: Final) -> VersionVector | None:
+        """What a replica that takes over writes of another shard was shown of them; None if that is not known."""
+        if self._reports.vector(address, importer) is None:
+            return None
+        marks = self._reports.marks(address, importer)
+        return _EVERYTHING if final in marks.final else dict(marks.covered(final.tenure, final.shard))
 
     def unstable(self, dependencies: Dependencies) -> Dependencies:
-        """The dependencies that some replica may still lack; none of a shard that is no more."""
-        kept: Dependencies = {}
+        """The dependencies that some replica may still lack; none of a shard that is no more, and none that is lost."""
+        state, kept = self._state, Dependencies()
+        assert state.configuration is not None, "what is stable is asked in a configuration"
         for shard, vector in dependencies.items():
+            if shard not in state.configuration.shards:
+                continue
             stable = self.vector(shard)
-            if rest := {writer: counter for writer, counter in vector.items() if counter > stable.get(writer, 0)}:
+            rest = {writer: self._left(writer, counter) for writer, counter in vector.items()}
+            if rest := {writer: counter for writer, counter in rest.items() if counter > stable.get(writer, 0)}:
                 kept[shard] = rest
         return kept
+
+    def _left(self, writer: Writer, counter: int) -> int:
+        """The last of a writer's writes up to a counter that is not lost for good."""
+        assert self._state.configuration is not None, "what is stable is asked in a configuration"
+        loss = self._state.configuration.lost.get(writer)
+        return counter if loss is None or loss.kept is None else min(counter, loss.kept)
 
     def pruned(self, token: Token) -> Token:
         """
@@ -81,7 +106,7 @@ class Stability:
             state.out.keep(DropOps(role.writer, dropped))
         for tombstone in self.collectable(role, limits.log_drops):
             state.out.keep(role.collect(tombstone))
-            state.dirty.add(role.shard)
+            state.disk.dirty.add(role.shard)
 
     def collectable(self, role: Role, at_most: int) -> list[Row]:
         """
@@ -92,8 +117,10 @@ class Stability:
         its own shard: a reader that finds nothing any more gets no dependencies with that.
         """
         shard, state = role.shard, self._state
+        if self._is_unsettled(shard):
+            return []
         for address in state.members(shard):
-            report = self._report(address, shard)
+            report = self._reports.vector(address, shard)
             writer = self._reports.writer(address, shard)
             if report is None or writer is None or role.vector.get(writer, 0) < report.get(writer, 0):
                 return []
@@ -101,9 +128,25 @@ class Stability:
         due = (
             row
             for row in role.store.tombstones.values()
-            if row.counter <= stable.get(row.writer, 0) and not self.unstable(row.record.dependencies)
+            if row.counter <= stable.get(row.writer, 0)
+            and self._is_settled(row.record)
+            and not self.unstable(row.record.dependencies)
         )
         return list(islice(due, at_most))
+
+    def _is_unsettled(self, shard: str) -> bool:
+        """Whether writes of a shard may still turn up at a node that is no member any more."""
+        roster = self._state.roster
+        if roster is None or not roster.serves(shard) or roster.shard(shard).departed:
+            return True
+        return any(loss.shard == shard and loss.kept is None for loss in roster.configuration.lost.values())
+
+    def _is_settled(self, record: Record) -> bool:
+        """Whether no other shard can still have writes for the key of a record, which is of the tenure at present."""
+        configuration = self._state.configuration
+        assert configuration is not None, "a role exists only in a configuration"
+        tenure = configuration.slots[slot_of(record.key)]
+        return record.tenure == tenure and not configuration.tenures[tenure].sources
 
     def unstable_count(self, role: Role) -> int:
         """How many writes of the role's shard some member is not known to have."""

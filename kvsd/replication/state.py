@@ -5,9 +5,11 @@ The mechanisms (broadcast, anti-entropy, membership, …) know this and not each
 alone knows them all.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 from kvsd.replication.configuration import Configuration, Member
+from kvsd.replication.durability import Durability
 from kvsd.replication.effects import Now, SetBindings, SetConfiguration
 from kvsd.replication.hlc import HybridClock
 from kvsd.replication.limits import Limits
@@ -15,6 +17,7 @@ from kvsd.replication.liveness import Liveness
 from kvsd.replication.outbox import Outbox
 from kvsd.replication.placement import slot_of
 from kvsd.replication.role import Role
+from kvsd.replication.roster import Roster
 from kvsd.replication.saved import Saved
 from kvsd.replication.stamps import Stamps
 
@@ -46,23 +49,23 @@ class State:
         self.stamps = Stamps(self.clock, self.liveness, limits)
         self.configuration: Configuration | None = None
         self.bindings: dict[str, Binding] = {}
-        self._members: dict[str, list[str]] = {}
-        self.instances: dict[str, bytes] = {}
-        """The instances to which a majority is known to have bound addresses."""
+        self.roster: Roster | None = None
+        """What follows from the configuration."""
         self.writers: dict[bytes, Member] = {}
-        """The members whose writer is known."""
+        """All members, learners and departed whose writer is known."""
+        self.instances: dict[str, bytes] = {}
+        """The instances to which a majority is known to have bound the addresses of founding nodes."""
         self.roles: dict[str, Role] = {}
         """This node's roles, by shard."""
-        self.dirty: set[str] = set()
-        """The shards whose vectors changed in this event."""
-        self.storage_full = False
-        self._writing_since: float | None = None
+        self.dissolving: list[Role] = []
+        """Roles that are over, and are forgotten little by little."""
+        self.disk = Durability(self.out, self.roles, limits)
         self.now = Now(0.0, 0)
         """The time of the event at hand."""
         self.restored: float | None = None
         """When it took up what its disk had (monotonic seconds); None if that was nothing."""
-        self.usurped = False
-        """Whether the majority has bound this node's address to another instance."""
+        self.contested = False
+        """Whether a majority has bound this founding node's address to another instance."""
 
     @property
     def epoch(self) -> int:
@@ -71,9 +74,16 @@ class State:
 
     @property
     def founded(self) -> bool:
-        """Whether a majority has bound this node's address to its instance."""
-        binding = self.bindings.get(self.identity.address)
-        return binding is not None and binding.founded and binding.instance == self.identity.instance
+        """Whether this node's address is known to belong to its instance."""
+        address, instance, _ = self.identity
+        return self.configuration is not None and self.configuration.nodes.get(address) == instance
+
+    @property
+    def usurped(self) -> bool:
+        """Whether this node's address is known to belong to another instance."""
+        if self.configuration is None or self.epoch == 1:
+            return self.contested
+        return self.configuration.nodes.get(self.identity.address) not in (None, b"", self.identity.instance)
 
     # Learning
 
@@ -82,11 +92,14 @@ class State:
         self.restored = self.now.monotonic if saved.configuration else None
         self.clock.witness(saved.hlc)
         self.configuration = saved.configuration
+        self.disk.epoch = self.epoch
         self.bindings = {address: Binding(*binding) for address, binding in saved.bindings.items()}
-        self.learn_writers()
-        for role in self.roles.values():
-            if kept := saved.roles.get(role.writer):
-                role.restore(kept)
+        known: dict[bytes, Role] = {}
+        for writer, kept in saved.roles.items():
+            known[writer] = Role(kept.shard, writer, self.clock, self.limits)
+            known[writer].restore(kept)
+        self.learn(known)
+        self.dissolving += known.values()
 
     def adopt(self, configuration: Configuration) -> None:
         """Go by a configuration from now on; bindings of another cluster are void."""
@@ -94,49 +107,40 @@ class State:
             self.bindings.clear()
             self.out.keep(SetBindings({}))
         self.configuration = configuration
-        self.out.keep(SetConfiguration(configuration))
-        self.learn_writers()
+        self.disk.adopted(self.out.keep(SetConfiguration(configuration)), configuration.epoch)
+        self.learn()
 
     def bind(self, address: str, instance: bytes, founded: bool) -> None:
-        """Keep which instance an address belongs to."""
+        """Keep which instance the address of a founding node belongs to."""
         if self.bindings.get(address) != (instance, founded):
             self.bindings[address] = Binding(instance, founded)
             self.out.keep(SetBindings(dict(self.bindings)))
-            self.learn_writers()
+            self.learn()
 
-    def learn_writers(self) -> None:
-        """Derive whom to watch and who writes under which name; take up this node's own role once it is its own."""
+    def learn(self, known: dict[bytes, Role] | None = None) -> None:
+        """
+        Derive what follows from the configuration and the bindings; take up and give up roles.
+
+        ``known`` are roles by their writers, to be taken out and taken up where they are this node's.
+        """
         if self.configuration is None:
             return
-        self.liveness.watch(self.configuration.nodes)
-        self._members = {shard: self.configuration.members(shard) for shard in self.configuration.shards}
         self.instances = {address: b.instance for address, b in self.bindings.items() if b.founded}
-        self.writers = self.configuration.writers(self.instances)
-        member = self.configuration.member(self.identity.address)
-        if member and self.founded and member.shard not in self.roles:
-            writer = member.writer(self.identity.instance)
-            self.roles[member.shard] = Role(member.shard, writer, self.clock, self.limits)
-
-    # Durability
-
-    def keep_vectors(self) -> None:
-        """Keep, with this event's write, the vectors that changed in it."""
-        for shard in sorted(self.dirty):
-            self.out.keep(self.roles[shard].vector_change(self.out.written + 1))
-        self.dirty.clear()
-        if self._writing_since is None and self.out.position > self.out.written:
-            self._writing_since = self.now.monotonic
-
-    def synced(self, position: int) -> None:
-        """Everything up to a position is durable."""
-        self._writing_since = None if position == self.out.written else self.now.monotonic
-        for role in self.roles.values():
-            role.synced(position)
-
-    def is_stuck(self, now: float) -> bool:
-        """Whether the disk has been at a write for so long that this node should not pass for one that works."""
-        since = self._writing_since
-        return since is not None and not self.storage_full and now - since > self.limits.suspect_seconds
+        self.configuration = self.configuration.bound(self.instances)
+        roster = self.roster = Roster(self.configuration, (self.identity.address, self.identity.instance))
+        self.writers = roster.writers
+        self.liveness.watch(roster.everyone, self.now.monotonic)
+        for shard in [shard for shard, role in self.roles.items() if not _is_place(roster, role)]:
+            self.dissolving.append(self.roles.pop(shard))
+        for shard, member in roster.places.items():
+            role = self.roles.get(shard) or (known or {}).pop(member.writer, None)
+            if role is None and member in roster.shard(shard).replicas():
+                role = Role(shard, member.writer, self.clock, self.limits)
+            if role:
+                self.roles[shard] = role
+                role.whole, role.target = member not in roster.shard(shard).learners, None
+                role.sweep_anew(partial(roster.keeps, shard))
+                role.marks = role.marks.only(roster.tenures)
 
     # Asking
 
@@ -147,17 +151,33 @@ class State:
 
     def members(self, shard: str) -> list[str]:
         """The addresses of a shard's members."""
-        return self._members.get(shard, [])
+        return self.roster.members(shard) if self.roster else []
 
     def others(self, shard: str) -> list[str]:
         """The addresses of the other members of a shard that can be used now."""
         return [address for address in self.members(shard) if self.usable(address)]
 
     def usable(self, address: str) -> bool:
-        """Whether a node is alive and the one that its address was bound to."""
+        """Whether a node is alive and the one that its address belongs to."""
         peer = self.liveness.peers.get(address)
         return peer is not None and peer.usable and self.is_genuine(address, peer.instance)
 
     def is_genuine(self, address: str, instance: bytes) -> bool:
-        """Whether a majority is known to have bound the address to the instance."""
-        return self.bindings.get(address) == (instance, True)
+        """Whether this instance is known to belong to the address."""
+        return self.roster is not None and self.roster.is_genuine(address, instance)
+
+    def is_destroyed(self, address: str) -> bool:
+        """Whether the disk of a node is gone: its address is in the hands of another instance."""
+        if self.configuration is None or address == self.identity.address:
+            return self.usurped
+        peer, instance = self.liveness.peers.get(address), self.configuration.nodes.get(address)
+        return bool(peer and peer.instance and instance) and peer is not None and peer.instance != instance
+
+    def serving(self, shard: str) -> Role | None:
+        """This node's role in a shard of which it is a member."""
+        return self.roles.get(shard) if self.roster and self.roster.serves(shard) else None
+
+
+def _is_place(roster: Roster, role: Role) -> bool:
+    member = roster.places.get(role.shard)
+    return member is not None and member.writer == role.writer

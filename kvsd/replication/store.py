@@ -6,21 +6,26 @@ sent everything page by page while writes go on: whatever changes behind the pag
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from kvsd.replication.record import Row
+from kvsd.replication.placement import slot_of
+from kvsd.replication.record import Record, Row
 
 RowKey = tuple[int, str]
 
 
 class Store:
-    """Rows by tenure and key, with the tombstones among them and the count of live keys at hand."""
+    """Rows by tenure and key, with the tombstones among them; the live keys of each tenure and slot are counted."""
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
         self._rows: dict[RowKey, tuple[int, Row]] = {}
         self._arrivals: list[tuple[int, RowKey]] = []
         self._arrival = 0
         self.tombstones: dict[RowKey, Row] = {}
+        self._live: Counter[tuple[int, int]] = Counter()
+        """How many live keys there are in each tenure and slot."""
+        self._live_bytes: Counter[tuple[int, int]] = Counter()
         self.conflicts = 0
         """How often a version met another whose author did not know of it."""
         for row in rows:
@@ -30,6 +35,14 @@ class Store:
     def live_keys(self) -> int:
         """How many keys have a value."""
         return len(self._rows) - len(self.tombstones)
+
+    def live_keys_in(self, slots: Iterable[tuple[int, int]]) -> int:
+        """How many keys have a value, in these slots (each with its tenure)."""
+        return sum(self._live[slot] for slot in slots)
+
+    def live_bytes_in(self, slots: Iterable[tuple[int, int]]) -> int:
+        """About how many bytes the rows of these slots (each with its tenure) take on the wire."""
+        return sum(self._live_bytes[slot] for slot in slots)
 
     def __len__(self) -> int:
         """How many rows there are, tombstones among them."""
@@ -56,6 +69,7 @@ class Store:
             self.conflicts += winner.over < loser.hlc
             if not won:
                 return False
+        self._count(entry[1] if entry else None, row)
         self._arrival += 1
         self._rows[key] = (self._arrival, row)
         self._arrivals.append((self._arrival, key))
@@ -66,14 +80,35 @@ class Store:
         self._compact()
         return True
 
+    def _count(self, before: Row | None, after: Row | None) -> None:
+        """Keep count of live keys as one row takes the place of another."""
+        slot: tuple[int, int] | None = None
+        for row, sign in ((before, -1), (after, 1)):
+            if row and not row.record.is_tombstone:
+                slot = slot or (row.record.tenure, slot_of(row.record.key))
+                self._live[slot] += sign
+                self._live_bytes[slot] += sign * record_bytes(row.record)
+
     def drop(self, key: RowKey) -> None:
         """Forget a row for good."""
-        del self._rows[key]
+        _, row = self._rows.pop(key)
+        self._count(row, None)
         self.tombstones.pop(key, None)
 
-    def page(self, after: int, vector: Mapping[bytes, int], max_bytes: int, max_rows: int) -> tuple[list[Row], int]:
+    def keys(self) -> Sequence[RowKey]:
+        """The tenures and keys of all rows."""
+        return list(self._rows)
+
+    def page(
+        self,
+        after: int,
+        vector: Mapping[bytes, int],
+        max_bytes: int,
+        max_rows: int,
+        wanted: Callable[[Record], bool] | None = None,
+    ) -> tuple[list[Row], int]:
         """
-        The next rows that vector lacks, in the order of arrival, and where to go on (0: that was all of them).
+        The next wanted rows that vector lacks, in the order of arrival, and where to go on (0: that was all of them).
 
         Looks at max_rows rows at the most, and stops once their values reach max_bytes.
         """
@@ -83,9 +118,10 @@ class Store:
         for index in range(start, len(self._arrivals)):
             arrival, key = self._arrivals[index]
             entry = self._rows.get(key)
-            if entry and entry[0] == arrival and vector.get(entry[1].writer, 0) < entry[1].counter:
-                rows.append(entry[1])
-                size += row_bytes(entry[1])
+            row = entry[1] if entry and entry[0] == arrival else None
+            if row and vector.get(row.writer, 0) < row.counter and (wanted is None or wanted(row.record)):
+                rows.append(row)
+                size += record_bytes(row.record)
             if size >= max_bytes or index - start >= max_rows - 1:
                 return rows, arrival if arrival < self._arrival else 0
         return rows, 0
@@ -96,6 +132,6 @@ class Store:
             self._arrivals = sorted((arrival, key) for key, (arrival, _) in self._rows.items())
 
 
-def row_bytes(row: Row) -> int:
-    """About how many bytes a row takes on the wire."""
-    return 100 + len(row.record.key) + len(row.record.value or b"")
+def record_bytes(record: Record) -> int:
+    """About how many bytes a record takes on the wire."""
+    return 100 + len(record.key) + len(record.value or b"")

@@ -2,26 +2,30 @@
 Requests that wait, because their clients prefer that, for what they depend on.
 """
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from kvsd.replication.antientropy import AntiEntropy
-from kvsd.replication.causality import VersionVector, missing
+from kvsd.replication.causality import Dependencies
 from kvsd.replication.effects import Now
 from kvsd.replication.outbox import Asker
+from kvsd.replication.past import Past
 from kvsd.replication.requests import KeyRequest, Overloaded, Unmet
 from kvsd.replication.role import Role
 from kvsd.replication.serving import Serving
 from kvsd.replication.state import State
 
 
-@dataclass(frozen=True)
-class Waiter:
+class Waiter(NamedTuple):
     """A request that waits at a role until a time (monotonic seconds)."""
 
     asker: Asker
-    role: Role
+    role: Role | None
+    """None: it waits for a configuration."""
     request: KeyRequest
     deadline: float
+    unmet: Unmet
 
 
 class Waiting:
@@ -31,13 +35,14 @@ class Waiting:
         self._state = state
         self._serving = serving
         self._antientropy = antientropy
+        self._past = Past(state)
         self._waiters: dict[Asker, Waiter] = {}
 
     def __len__(self) -> int:
         """How many requests wait."""
         return len(self._waiters)
 
-    def add(self, asker: Asker, role: Role, request: KeyRequest, unmet: Unmet, now: Now) -> None:
+    def add(self, asker: Asker, role: Role | None, request: KeyRequest, unmet: Unmet, now: Now) -> None:
         """
         Keep a request until it can be carried out, and fetch what it lacks at once.
 
@@ -50,11 +55,13 @@ class Waiting:
         elif len(self._waiters) >= self._state.limits.waiters:
             self._state.out.answer(asker, Overloaded("Too many requests wait here; try again later"))
         else:
-            waiter = self._waiters[asker] = Waiter(asker, role, request, now.monotonic + wait)
-            if request.wait:
+            waiter = self._waiters[asker] = Waiter(asker, role, request, now.monotonic + wait, unmet)
+            if request.wait and role:
                 self._antientropy.pull(role, self._holders(waiter), now.monotonic)
 
     def _moment(self, unmet: Unmet) -> float:
+        if unmet.epoch_needed:
+            return self._state.limits.heartbeat_seconds
         on_its_way = unmet.missing and all(self._state.usable(lack.node) for lack in unmet.missing)
         return self._state.limits.moment_seconds if on_its_way else 0.0
 
@@ -64,7 +71,8 @@ class Waiting:
             {
                 "key": waiter.request.key,
                 "seconds-left": round(waiter.deadline - now.monotonic, 3),
-                "lacks": {writer.hex(): counter for writer, counter in _lacks(waiter).items()},
+                "lacks": {writer.hex(): counter for v in self._lacks(waiter).values() for writer, counter in v.items()},
+                "epoch-needed": waiter.unmet.epoch_needed,
             }
             for waiter in self._waiters.values()
         ]
@@ -76,25 +84,37 @@ class Waiting:
     def wake(self, now: Now) -> None:
         """Something was applied: answer who now can be."""
         for waiter in list(self._waiters.values()):
-            if not _lacks(waiter):
+            if waiter.role and not self._lacks(waiter):
                 self._try(waiter, now)
+
+    def release(self, now: Now) -> list[tuple[Asker, KeyRequest]]:
+        """Let go of all, as another configuration is in force: who asked for what, with the time that is left."""
+        waiters, self._waiters = self._waiters, {}
+        return [
+            (w.asker, replace(w.request, wait=max(0.0, w.deadline - now.monotonic) if w.request.wait else 0.0))
+            for w in waiters.values()
+        ]
 
     def tick(self, now: Now) -> None:
         """Answer those whose time is up, and fetch for those who still wait."""
         fetching: set[str] = set()
         for waiter in list(self._waiters.values()):
-            if now.monotonic >= waiter.deadline or not _lacks(waiter):
+            if now.monotonic >= waiter.deadline or (waiter.role and not self._lacks(waiter)):
                 self._try(waiter, now)
-            elif waiter.role.shard not in fetching:
+            elif waiter.role and waiter.role.shard not in fetching:
                 fetching.add(waiter.role.shard)
                 self._antientropy.pull(waiter.role, self._holders(waiter), now.monotonic)
 
     def expire(self, now: Now) -> None:
         """Let nobody wait any longer."""
         for waiter in list(self._waiters.values()):
-            self._try(replace(waiter, deadline=now.monotonic), now)
+            self._try(waiter._replace(deadline=now.monotonic), now)
 
     def _try(self, waiter: Waiter, now: Now) -> None:
+        if waiter.role is None:
+            del self._waiters[waiter.asker]
+            self._state.out.answer(waiter.asker, waiter.unmet)
+            return
         outcome, after = self._serving.attempt(waiter.role, waiter.request, now)
         if not isinstance(outcome, Unmet) or now.monotonic >= waiter.deadline:
             del self._waiters[waiter.asker]
@@ -102,10 +122,14 @@ class Waiting:
 
     def _holders(self, waiter: Waiter) -> list[str]:
         """The nodes that wrote what a request lacks, then all others."""
-        writers = [self._state.writers[writer].node for writer in _lacks(waiter) if writer in self._state.writers]
+        assert waiter.role is not None, "only writes can be fetched"
+        lacks = self._lacks(waiter).get(waiter.role.shard, {})
+        writers = [self._state.writers[writer].node for writer in lacks if writer in self._state.writers]
         return [*writers, *self._state.others(waiter.role.shard)]
 
-
-def _lacks(waiter: Waiter) -> VersionVector:
-    """What a request depends on and its replica has not."""
-    return missing(waiter.role.vector, waiter.request.token.dependencies.get(waiter.role.shard, {}))
+    def _lacks(self, waiter: Waiter) -> Dependencies:
+        """What a request depends on and its replica has not."""
+        if waiter.role is None:
+            return {}
+        tenure, _ = self._state.shard_of(waiter.request.key)
+        return self._past.lacking(waiter.role, tenure, waiter.request.token)

@@ -9,6 +9,9 @@ from msgspec import Raw
 
 from kvsd.replication.requests import (
     Absent,
+    Begun,
+    Changed,
+    Conflict,
     Counted,
     Found,
     KeyRequest,
@@ -20,6 +23,7 @@ from kvsd.replication.requests import (
     StorageFull,
     Unassigned,
     Unavailable,
+    Unknown,
     Unmet,
     Written,
 )
@@ -76,7 +80,11 @@ def refusal(outcome: Outcome) -> Answer:
             return Answer("bad-request", error_reply(400, outcome.reason))
         case StorageFull():
             return Answer("storage-full", error_reply(507, _FULL))
-        case Found() | Written() | Absent() | Unmet() | Counted():
+        case Unknown():
+            return Answer("unknown", error_reply(404, outcome.reason))
+        case Conflict():
+            return Answer("conflict", error_reply(409, outcome.reason))
+        case Found() | Written() | Absent() | Unmet() | Counted() | Changed() | Begun():
             raise AssertionError(f"{type(outcome).__name__} is no answer to what was asked")
 
 

@@ -1,9 +1,9 @@
-"""``/kvsd``: what nodes say to each other, and what a node can tell of the requests that wait at it."""
+"""``/kvsd/i``: what nodes say to each other."""
 
 from twisted.web.server import Request
 
 from kvsd.node import Node
-from kvsd.resources.door import Rejected, Reply, RequestLimits, answer, json_reply, new_app, read_body
+from kvsd.resources.door import Rejected, Reply, RequestLimits, answer, new_app, read_body
 from kvsd.wire import WireError
 
 
@@ -25,8 +25,3 @@ class Peers:
         except WireError as error:
             raise Rejected(400, str(error)) from None
         return answer(request, Reply(200, said, content_type=b"application/octet-stream"))
-
-    @app.route("/kvsd/waiting", methods=["GET"])
-    def waiting(self, request: Request) -> bytes:
-        """The requests that wait here, and for what."""
-        return answer(request, json_reply(200, {"waiting": self._node.insight.waiting()}))

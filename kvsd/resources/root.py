@@ -12,6 +12,7 @@ from kvsd.node import Node
 from kvsd.resources.door import RequestLimits, answer, not_found
 from kvsd.resources.health import Health
 from kvsd.resources.kvs import KeyPath, Keys
+from kvsd.resources.operations import Operations
 from kvsd.resources.peer import Peers
 from kvsd.resources.shard import Shards
 from kvsd.resources.site import BoundedSite
@@ -22,7 +23,7 @@ __all__ = ["RequestLimits", "Root", "make_site"]
 
 class Root(Resource):
     """
-    Hands each request on by the first segment of its path; what it does not know is not found.
+    Hands each request on by the first segments of its path; what it does not know is not found.
 
     Klein gets the segments percent-encoded anew: it would answer what is not UTF-8 in a way of its own.
     """
@@ -36,7 +37,7 @@ class Root(Resource):
     def render(self, request: Request) -> object:
         """Have a request answered."""
         segments = [unquote_to_bytes(segment) for segment in request.path[1:].split(b"/")]
-        noun = self._nouns.get(segments[0])
+        noun = self._nouns.get(b"/".join(segments[:2])) or self._nouns.get(segments[0])
         if noun is None:
             return answer(request, not_found())
         request.postpath = [quote(segment, safe="").encode() for segment in segments]
@@ -51,9 +52,10 @@ def make_site(
     health = Health(node, metrics).app.resource()
     nouns: dict[bytes, IResource] = {
         b"kvs": KeyPath(Keys(node, metrics, limits, clock).app),
-        b"view": View(node).app.resource(),
-        b"shard": Shards(node).app.resource(),
-        b"kvsd": Peers(node, limits).app.resource(),
+        b"view": View(node, limits).app.resource(),
+        b"shard": Shards(node, limits).app.resource(),
+        b"kvsd": Operations(node, limits).app.resource(),
+        b"kvsd/i": Peers(node, limits).app.resource(),
         b"healthz": health,
         b"readyz": health,
         b"metrics": health,

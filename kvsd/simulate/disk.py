@@ -121,6 +121,11 @@ class Disk:
         self._commits.clear()
         return lost
 
+    def wipe(self) -> None:
+        """All that was on the medium is gone."""
+        self.tables = {table: {} for table in Table}
+        self.backup = None
+
     def copy(self) -> Tables:
         """What is on the medium now."""
         return {table: dict(entries) for table, entries in self.tables.items()}

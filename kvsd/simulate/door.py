@@ -8,7 +8,20 @@ from typing import Any, Literal, NamedTuple
 from twisted.internet.defer import Deferred
 
 from kvsd.node import Node
-from kvsd.replication.requests import Absent, Found, Get, KeyRequest, Outcome, Put, Refused, Written
+from kvsd.replication.requests import (
+    Absent,
+    Begun,
+    Changed,
+    Conflict,
+    Found,
+    Get,
+    KeyRequest,
+    Outcome,
+    Put,
+    Refused,
+    Unknown,
+    Written,
+)
 from kvsd.replication.token import EMPTY, TokenError
 from kvsd.simulate.clock import Clock
 
@@ -29,7 +42,7 @@ class Ask(NamedTuple):
 class Answer(NamedTuple):
     """What a client is answered: ``none`` where the connection broke."""
 
-    kind: Literal["found", "written", "absent", "later", "wrong", "none"]
+    kind: Literal["found", "written", "absent", "later", "wrong", "none", "done", "refused"]
     value: str = ""
     existed: bool = False
     token: str = ""
@@ -98,6 +111,10 @@ def tell(node: Node, outcome: Outcome) -> Answer:
             return Answer("absent", token=node.tokens.encode(outcome.token))
         case Refused():
             return Answer("wrong", why=outcome.reason)
+        case Changed() | Begun():
+            return Answer("done")
+        case Unknown() | Conflict():
+            return Answer("refused", why=outcome.reason)
         case _:
             return Answer("later", why=str(outcome))
 

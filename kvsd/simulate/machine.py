@@ -4,7 +4,7 @@ Machines: each has an address, a disk, a clock on the wall, and one run of kvsd 
 What runs is the real node with the real replica, on a simulated clock, network and disk.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from kvsd.node import Node
 from kvsd.ports import StorageError
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.limits import Limits
-from kvsd.replication.requests import Outcome
+from kvsd.replication.requests import Change, Outcome, Request
 from kvsd.replication.token import TokenError
 from kvsd.simulate.clock import Actor, ActorClock, Clock
 from kvsd.simulate.disk import SYNC_FAILED, Disk, SimulatedStorage, Tables
@@ -51,29 +51,36 @@ class Run(Actor):
     """One run of kvsd on a machine, from its start to its end; ``died`` is told why it ended by itself."""
 
     def __init__(
-        self, world: World, address: str, disk: Disk, boot: int, wall_ms: Callable[[], int], died: Callable[[str], None]
+        self,
+        world: World,
+        address: str,
+        instance: bytes,
+        disk: Disk,
+        boot: int,
+        wall_ms: Callable[[], int],
+        died: Callable[[str], None],
     ) -> None:
         super().__init__()
         self._monitor = world.monitor
         self._calls: dict[Call, None] = {}
         storage = SimulatedStorage(disk, self)
-        identity, self._saved = claim(storage, address, address.encode().ljust(16, b"."), boot, died)
+        identity, self._saved = claim(storage, address, instance, boot, died)
         self.replica = WatchedReplica(identity, world.limits, world.monitor)
         transport = SimulatedTransport(world.network, self, address)
         self.node = Node(self.replica, ActorClock(world.clock, self), wall_ms, storage, transport, SECRET, died)
 
-    def begin(self, founding: Configuration) -> None:
-        """Take up what the disk knows, or found a cluster."""
-        self.node.start(self.replica.start(self._saved, founding, (), self.node.now()))
+    def begin(self, founding: Configuration | None, seeds: Iterable[str]) -> None:
+        """Take up what the disk knows, or found a cluster, or look for one."""
+        self.node.start(self.replica.start(self._saved, founding, seeds, self.node.now()))
 
-    def take(self, ask: Ask, call: Call, clock: Clock) -> None:
+    def take(self, ask: Ask | Change, call: Call, clock: Clock) -> None:
         """A client's request is there; it is served when the process gets round to it."""
         self._calls[call] = None
         clock.after(0.0, lambda: self._serve(ask, call), self)
 
-    def _serve(self, ask: Ask, call: Call) -> None:
+    def _serve(self, ask: Ask | Change, call: Call) -> None:
         try:
-            request = read_ask(self.node, ask)
+            request: Request = read_ask(self.node, ask) if isinstance(ask, Ask) else ask
         except TokenError as error:
             self._calls.pop(call)
             call.end(malformed(error))
@@ -109,7 +116,9 @@ class Machine:
         """The share of answers to clients that get lost."""
         self.kept_down = 0
         """How many faults want it to be down."""
-        self._right: Tables | None = None
+        self.wiped = 0
+        """How often its disk was lost."""
+        self.right: Tables | None = None
         """Its data, while it runs with an old copy of it."""
         self._world = world
         self._chance = Random(f"{world.seed} machine {address}")
@@ -128,11 +137,14 @@ class Machine:
 
     def _begin(self) -> None:
         boot = self._chance.getrandbits(BOOT_BITS)
-        run = Run(self._world, self.address, self.disk, boot, self._wall_ms, lambda why: self._died(run, why))
+        instance = f"{self.address} {self.wiped}".encode().ljust(16, b".")[-16:]
+        run = Run(self._world, self.address, instance, self.disk, boot, self._wall_ms, lambda why: self._died(run, why))
         self.run = run
         self._world.network.attach(self.address, run, run.node.receive)
         self._tell("starts")
-        run.begin(self._world.founding)
+        founding = self._world.founding
+        founds = self.address in founding.nodes
+        run.begin(founding if founds else None, () if founds else founding.nodes)
 
     def crash(self) -> None:
         """The process ends this moment: what was not synced is gone, or most of it."""
@@ -150,15 +162,22 @@ class Machine:
             stopped.addCallback(lambda _: self._stopped(run))
             stopped.addErrback(lambda failure: self._world.monitor.accuse("no-exception", failure.getTraceback()))
 
-    def is_imposed_upon(self) -> bool:
-        """Whether it runs with an old copy of its data."""
-        return self._right is not None
-
     def put_back(self, old: Tables) -> None:
         """Start again with an old copy of the data; the right one is put back when kvsd refuses to go on."""
         self.crash()
-        self._right, self.disk.tables = self.disk.tables, {table: dict(entries) for table, entries in old.items()}
+        self.right, self.disk.tables = self.disk.tables, {table: dict(entries) for table, entries in old.items()}
         self._tell("gets an old copy of its data")
+        self.start()
+
+    def wipe(self) -> None:
+        """Start again with an empty disk."""
+        if self.run:
+            for shard in self.run.replica.state.roles:
+                self._world.monitor.dropped.add((self.address, shard))
+        self.crash()
+        self.wiped += 1
+        self.disk.wipe()
+        self._tell("has an empty disk")
         self.start()
 
     def mend(self) -> None:
@@ -178,14 +197,14 @@ class Machine:
     def _died(self, run: Run, why: str) -> None:
         if run is not self.run:
             return
-        found_out = self._right is not None and STALE in why
+        found_out = self.right is not None and STALE in why
         if SYNC_FAILED not in why and not found_out:
             self._world.monitor.accuse("fail-stop", f"{self.address} ended by itself: {why}")
         self._end()
         self.disk.crash()
         self._tell(f"ends by itself: {why}")
-        if found_out and self._right:
-            self.disk.tables, self._right = self._right, None
+        if found_out and self.right:
+            self.disk.tables, self.right = self.right, None
 
     def _end(self) -> None:
         """The process is gone; a supervisor starts it again, unless somebody else did."""
@@ -203,14 +222,14 @@ class Machine:
 
     # Clients
 
-    def ask(self, ask: Ask, answered: Callable[[Answer], None]) -> Call:
+    def ask(self, ask: Ask | Change, answered: Callable[[Answer], None]) -> Call:
         """A client asks; it hears an answer, or that there is none, or nothing at all."""
         latency = 0.0003 + 0.002 * self._chance.random()
         call = Call(self._world.clock, latency, answered)
         self._world.clock.after(latency, lambda: self._arrive(ask, call))
         return call
 
-    def _arrive(self, ask: Ask, call: Call) -> None:
+    def _arrive(self, ask: Ask | Change, call: Call) -> None:
         run = self.run
         if run is None:
             call.end(Answer("none", why="nobody listens there"))

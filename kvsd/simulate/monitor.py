@@ -61,6 +61,8 @@ class Monitor:
         self.disks = disks
         self.trusting = True
         """Whether disks hold what they once held; not where an old copy was put back."""
+        self.dropped: set[tuple[str, str]] = set()
+        """The addresses and shards of replicas that are no more; what they said may still be on its way."""
         self._trace = trace
         self._concerned: dict[str, list[Invariant]] = {name: [] for name in HOOKS}
         """For each kind of event, the invariants that have an opinion on it."""

@@ -11,10 +11,14 @@ from typing import Literal
 from msgspec import Struct
 
 Deed = Literal["get", "put", "delete", "watch", "take"]
+Verb = Literal["add", "remove", "member", "reshard", "abort"]
 
 SHAPES = {(2, 1): 1, (3, 1): 4, (4, 2): 5, (5, 2): 1, (6, 2): 1, (6, 3): 1}
 """How often clusters of so many nodes and shards are drawn: the cost of a run grows with the square of the nodes."""
 _MIX: dict[Deed, int] = {"get": 12, "put": 5, "delete": 2}
+_ORDERS: dict[Verb, int] = {"reshard": 5, "member": 3, "remove": 1, "add": 1, "abort": 1}
+CHANGING = 0.6
+"""How many of all runs are about clusters that change."""
 TIGHT = {
     "page_bytes": (300, 1_000),
     "page_rows": (2, 5),
@@ -64,11 +68,27 @@ class Fault(Struct, omit_defaults=True):
     degree: float = 0.0
 
 
+class Order(Struct, omit_defaults=True):
+    """
+    What an operator asks of a node at a time: to ``add`` or ``remove`` another node (the target), to make it a
+    ``member`` of the shard that has this place among all shards (the count), to ``reshard`` to a count, or to ``abort``
+    that.
+    """
+
+    at: float
+    verb: Verb
+    node: int
+    target: int = 0
+    count: int = 0
+
+
 class Plan(Struct, omit_defaults=True):
     """
-    An episode of a run: the seed, the cluster, how many seconds things go wrong, the faults, a script for each client.
+    An episode of a run: the seed, the cluster, how many seconds things go wrong, the faults, a script for each client,
+    and what operators ask.
 
-    ``limits`` are those of the nodes that are not what they are by default.
+    ``limits`` are those of the nodes that are not what they are by default; ``spares`` are nodes that join a cluster
+    that others have founded.
     """
 
     seed: int
@@ -79,6 +99,8 @@ class Plan(Struct, omit_defaults=True):
     faults: list[Fault]
     scripts: list[list[Step]]
     episode: int = 0
+    spares: int = 0
+    orders: list[Order] = []
 
 
 def draw_plan(
@@ -94,19 +116,24 @@ def draw_plan(
     chance = Random(f"plan {name}")
     nodes, shards = shape or chance.choices(list(SHAPES), list(SHAPES.values()))[0]
     until = FOUNDING_SECONDS + seconds
+    operator = Random(f"orders {seed}")
+    changing = operator.random() < CHANGING
+    spares = operator.choice([0, 1, 1, 2]) if changing else 0
     return Plan(
         seed=seed,
         nodes=nodes,
         shards=shards,
         seconds=until,
         limits={name: chance.choice(tight) for name, tight in TIGHT.items() if chance.random() < 0.4},
-        faults=_faults(Random(f"faults {name}"), kinds, nodes, until),
+        faults=_faults(Random(f"faults {name}"), kinds, nodes + spares, until),
         scripts=[
             *_scripts(name, nodes, until),
             *_probes(Random(f"probes {name}"), nodes, until),
             _repeats(Random(f"repeats {name}"), nodes, until),
         ],
         episode=episode,
+        spares=spares,
+        orders=_orders(Random(f"orders {name}"), nodes + spares, until) if changing else [],
     )
 
 
@@ -125,6 +152,17 @@ def _faults(chance: Random, kinds: Sequence[str], nodes: int, until: float) -> l
             some = tuple(chance.sample(range(nodes), chance.choice([2, 2, 3]) if nodes > 2 else 2))
             faults.append(Fault(kind, round(now, 3), round(seconds, 3), some, round(chance.random(), 3)))
     return faults
+
+
+def _orders(chance: Random, nodes: int, until: float) -> list[Order]:
+    """What operators ask, often before what they asked last is done."""
+    orders = []
+    now, pause = FOUNDING_SECONDS, chance.choice([2.0, 5.0, 10.0])
+    while (now := now + chance.expovariate(1 / pause)) < until:
+        verb = chance.choices(list(_ORDERS), list(_ORDERS.values()))[0]
+        target, count = chance.randrange(nodes), chance.choice([1, 2, 2, 3])
+        orders.append(Order(round(now, 3), verb, chance.randrange(nodes), target, count))
+    return orders
 
 
 def _scripts(name: str, nodes: int, until: float) -> list[list[Step]]:

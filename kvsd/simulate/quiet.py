@@ -4,6 +4,7 @@ After the storm: within ten seconds of being mended, a cluster serves everybody,
 
 from collections.abc import Iterator, Sequence
 
+from kvsd.replication.configuration import Configuration
 from kvsd.replication.replica import Replica
 from kvsd.replication.role import Role
 from kvsd.simulate.clients import Client, Scribe
@@ -13,6 +14,8 @@ from kvsd.simulate.plan import KEYS, Step
 from kvsd.simulate.world import Cluster
 
 SETTLE_SECONDS = 10.0
+CHANGE_SECONDS = 30.0
+"""For so long a change that is under way when all is mended may take to come to its end."""
 POLL_SECONDS = 0.5
 PROBE_SECONDS = 2.5
 """For so long before the end, at the latest, everybody is asked."""
@@ -34,11 +37,12 @@ class Quiet:
         self._prefix = prefix
         self._mended = cluster.clock.seconds()
 
-    def settle(self) -> float:
+    def settle(self, *, changing: bool) -> float:
         """Wait, ask everybody for everything, wait again; returns how many seconds it took in all."""
-        self._rest(SETTLE_SECONDS - PROBE_SECONDS)
+        patience = CHANGE_SECONDS if changing else SETTLE_SECONDS
+        self._rest(patience - PROBE_SECONDS)
         self._ask_everybody()
-        self._rest(SETTLE_SECONDS)
+        self._rest(patience)
         seconds = self._cluster.clock.seconds() - self._mended
         self._read_all()
         return seconds
@@ -57,7 +61,7 @@ class Quiet:
     def _ask_everybody(self) -> None:
         """Every node carries out writes, deletions and reads of keys of all shards, at once."""
         scripts = []
-        for number in range(len(self._machines)):
+        for number in self._serving():
             keys = [KEYS[(number + n) % len(KEYS)] for n in range(3)]
             deeds = [("put", keys[0]), ("get", keys[0]), ("delete", keys[1]), ("put", keys[2])]
             scripts.append([Step(0.01, deed, number, key, 0.0, PROBE_PATIENCE) for deed, key in deeds])  # type: ignore[arg-type]
@@ -67,9 +71,10 @@ class Quiet:
         """The last reads, of each key at two nodes, come after all that was ever answered."""
         answered = tuple(operation.number for operation in self._scribe.history if operation.answered is not None)
         keys = sorted({operation.key for operation in self._scribe.history})
-        count = len(self._machines)
+        serving = self._serving()
+        count = len(serving)
         scripts = [
-            [Step(0.0, "get", (number + half * (count // 2)) % count, key, 0.0, PROBE_PATIENCE)]
+            [Step(0.0, "get", serving[(number + half * (count // 2)) % count], key, 0.0, PROBE_PATIENCE)]
             for number, key in enumerate(keys)
             for half in (0, 1)
         ]
@@ -77,6 +82,11 @@ class Quiet:
         self._follow(END, scripts)
         for operation in self._scribe.history[begun:]:
             operation.after = answered
+
+    def _serving(self) -> list[int]:
+        """The numbers of the machines that have a place in a shard."""
+        configuration = self._cluster.configuration
+        return [number for number, machine in enumerate(self._machines) if configuration.member(machine.address)]
 
     def _follow(self, name: str, scripts: Sequence[Sequence[Step]]) -> None:
         """Have clients follow scripts to the end; what they are refused is a violation."""
@@ -99,23 +109,44 @@ class Quiet:
     def _unrest(self) -> Iterator[str]:
         """What is not at rest."""
         yield from (f"client {client.name} still waits" for client in self._clients if client.busy)
+        configuration = self._cluster.configuration
         for machine in self._machines:
             if machine.run is None:
                 yield f"{machine.address} does not run"
-            else:
+            elif machine.address in configuration.nodes:
                 yield from (f"{machine.address} {what}" for what in self._busy(machine.run.replica))
-        for shard in self._cluster.configuration.shards:
+        yield from self._unsettled(configuration)
+        for shard in configuration.shard_ids():
             first, *others = self._roles(shard)
             for other in others:
                 if other.vector != first.vector or _rows(other) != _rows(first):
                     yield f"the replicas of {shard} differ"
+
+    @staticmethod
+    def _unsettled(configuration: Configuration) -> Iterator[str]:
+        """What the configuration still has to do."""
+        if configuration.pending:
+            yield "a reshard is pending"
+        if any(tenancy.sources for tenancy in configuration.tenures.values()):
+            yield "sources are not drained"
+        for name, shard in configuration.shards.items():
+            if shard.learners or shard.departed:
+                yield f"{name} has learners or departed"
+        if any(loss.kept is None for loss in configuration.lost.values()):
+            yield "losses are not settled"
+        if configuration.absent:
+            yield "nodes are absent"
 
     def _busy(self, replica: Replica) -> Iterator[str]:
         """What a replica has still to do."""
         state, now = replica.state, self._cluster.clock.seconds()
         if not state.founded:
             yield "is not founded"
-        if state.storage_full:
+        if state.configuration != self._cluster.configuration:
+            yield f"is at epoch {state.epoch}"
+        if state.dissolving:
+            yield "has a role to forget"
+        if state.disk.full:
             yield "takes its disk to be full"
         if not state.stamps.are_trustworthy():
             yield "takes its clock to be far ahead"
@@ -133,6 +164,10 @@ class Quiet:
 
     @staticmethod
     def _unfinished(replica: Replica, role: Role) -> Iterator[str]:
+        if any(
+            not replica.state.roster or not replica.state.roster.keeps(role.shard, row.record) for row in role.store
+        ):
+            yield f"has rows of {role.shard} that nobody needs"
         if role.durable != role.vector:
             yield f"has writes of {role.shard} that are not durable"
         if role.holdback.count:
@@ -150,7 +185,7 @@ class Quiet:
         """What every replica holds."""
         return [
             FinalState(machine.address, shard, _rows(machine.run.replica.state.roles[shard]), _count(machine, shard))
-            for shard in self._cluster.configuration.shards
+            for shard in self._cluster.configuration.shard_ids()
             for machine in self._members(shard)
             if machine.run and shard in machine.run.replica.state.roles
         ]
@@ -172,4 +207,5 @@ def _rows(role: Role) -> dict[str, Version]:
 
 def _count(machine: Machine, shard: str) -> int:
     assert machine.run is not None, "only what runs can be asked"
-    return machine.run.replica.state.roles[shard].store.live_keys
+    state = machine.run.replica.state
+    return state.roles[shard].store.live_keys_in(state.roster.owned[shard] if state.roster else ())

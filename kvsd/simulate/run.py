@@ -7,6 +7,7 @@ A long run is a row of such episodes with one cluster, so that each history is s
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from traceback import format_exc
 
 from kvsd.simulate.checkers.judge import judge
@@ -15,6 +16,7 @@ from kvsd.simulate.faults.catalogue import KINDS, in_words
 from kvsd.simulate.faults.scene import Scene, nothing
 from kvsd.simulate.history import FinalState, History, Number, Violation
 from kvsd.simulate.network import Weather
+from kvsd.simulate.operators import Operator
 from kvsd.simulate.plan import Fault, Plan
 from kvsd.simulate.quiet import Quiet
 from kvsd.simulate.trace import Trace
@@ -34,6 +36,8 @@ class Verdict:
     """How many requests of clients were answered."""
     answers: Counter[str] = field(default_factory=Counter)
     """What they were answered, and how many got no answer (none)."""
+    orders: Counter[str] = field(default_factory=Counter)
+    """What became of the orders of operators."""
     faults: Counter[str] = field(default_factory=Counter)
     """How many faults of each kind happened."""
     seconds: float = 0.0
@@ -93,6 +97,7 @@ class Simulation:
             self.verdict.faults += episode.faults
             self.verdict.operations += episode.scribe.count()
             self.verdict.answers += episode.scribe.answers
+            self.verdict.orders += episode.operator.answers
             self.verdict.settled = max(self.verdict.settled, episode.settled)
 
 
@@ -107,6 +112,7 @@ class Episode:
         self._plan = plan
         self._machines = list(cluster.machines.values())
         self._scene = Scene(cluster.clock, cluster.network, self._machines, cluster.monitor.distrust)
+        self.operator = Operator(self._machines, cluster.trace)
         known = self._note_before(before)
         self._clients = [
             Client(f"e{plan.episode}c{number}", script, self._machines, cluster.clock, self.scribe, known)
@@ -129,6 +135,8 @@ class Episode:
         until = cluster.clock.seconds() + plan.seconds
         for client in self._clients:
             client.begin()
+        for order in plan.orders:
+            cluster.clock.after(order.at, partial(self.operator.carry_out, order))
         for fault in plan.faults:
             cluster.clock.after(fault.at, self._breaking(fault, until))
         cluster.clock.run(until)
@@ -136,7 +144,7 @@ class Episode:
             client.finish()
         self._mend()
         quiet = Quiet(cluster, self._clients, self.scribe, f"e{plan.episode}")
-        self.settled = quiet.settle()
+        self.settled = quiet.settle(changing=bool(plan.orders))
         finals = quiet.finals()
         self._judge(finals)
         return finals

@@ -17,7 +17,7 @@ PLACES_WIDTH = 6
 
 def cluster_lines(simulation: Simulation) -> Iterator[str]:
     """Who is who."""
-    configuration = simulation.cluster.configuration
+    configuration = simulation.cluster.founding
     names = node_names(simulation)
     for shard in configuration.shards:
         members = (f"{names[address]} ({address})" for address in configuration.members(shard))
@@ -55,6 +55,9 @@ def verdict_lines(simulation: Simulation) -> Iterator[str]:
         f"{verdict.operations:,} requests of clients were answered: {served}, {answers['later']:,} told to try again later; "
         f"{answers['none']:,} more met a closed door or a broken connection."
     )
+    if verdict.orders:
+        orders = ", ".join(f"{what} {count}" for what, count in sorted(verdict.orders.items()))
+        yield f"Operators were answered: {orders}."
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(verdict.faults.items())) or "none"
     yield f"{verdict.faults.total()} faults of {len(verdict.faults)} kinds happened: {kinds}."
     yield f"It took {verdict.seconds:,.1f} simulated seconds; trace {verdict.digest}."

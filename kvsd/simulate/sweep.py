@@ -28,6 +28,7 @@ class Tally:
 
     schedules: int = 0
     operations: int = 0
+    orders: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     settled: float = 0.0
@@ -38,6 +39,7 @@ class Tally:
         self.schedules += 1
         self.operations += verdict.operations
         self.faults += verdict.faults
+        self.orders += verdict.orders
         self.seconds += verdict.seconds
         self.settled = max(self.settled, verdict.settled)
         if verdict.violations:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from kvsd.ports import Table
-from kvsd.replication.causality import VersionVector
-from kvsd.replication.configuration import founding_configuration
+from kvsd.replication.causality import VersionVector, join
+from kvsd.replication.configuration import Configuration, founding_configuration
 from kvsd.replication.effects import SetVector
 from kvsd.replication.limits import Limits
 from kvsd.simulate.clock import Clock
@@ -18,6 +18,7 @@ from kvsd.simulate.invariants.honesty import Bounds, Honesty
 from kvsd.simulate.invariants.promptness import Promptness
 from kvsd.simulate.invariants.repair import Repair
 from kvsd.simulate.invariants.repeats import Repeats
+from kvsd.simulate.invariants.reshards import Chain, Covers, Roles
 from kvsd.simulate.invariants.rows import Rows
 from kvsd.simulate.invariants.stamps import Stamps
 from kvsd.simulate.machine import Machine, World
@@ -27,7 +28,20 @@ from kvsd.simulate.plan import Plan
 from kvsd.simulate.trace import Trace
 from kvsd.wire import entries, owner_entry, saved
 
-INVARIANTS = (Delivery, Durability, Stability, Stamps, Collection, Repair, Repeats, Promptness, Honesty, Bounds)
+INVARIANTS = (
+    Delivery,
+    Durability,
+    Stability,
+    Stamps,
+    Collection,
+    Repair,
+    Repeats,
+    Promptness,
+    Honesty,
+    Bounds,
+    Chain,
+    Covers,
+)
 """What is watched in every run, beside the rows."""
 
 
@@ -40,31 +54,34 @@ class Cluster:
         self.network = Network(self.clock, self.trace, f"{plan.seed} network")
         self.monitor = Monitor(self.trace, self.on_disk)
         self.rows = Rows(self.monitor)
+        self.roles = Roles(self.monitor)
+        self.monitor.watch_for(self.roles)
         for invariant in INVARIANTS:
             self.monitor.watch_for(invariant(self.monitor))
         self.monitor.watch_for(self.rows)
-        addresses = [f"10.0.0.{number + 1}:8090" for number in range(plan.nodes)]
-        self.configuration = founding_configuration(addresses, plan.shards)
+        addresses = [f"10.0.0.{number + 1}:8090" for number in range(plan.nodes + plan.spares)]
+        self.founding = founding_configuration(addresses[: plan.nodes], plan.shards)
         limits = replace(Limits(), **plan.limits)
-        world = World(self.clock, self.network, self.trace, self.monitor, self.configuration, limits, str(plan.seed))
+        world = World(self.clock, self.network, self.trace, self.monitor, self.founding, limits, str(plan.seed))
         self.machines = {address: Machine(world, address) for address in addresses}
-        self._keys: dict[str, list[bytes]] = {}
-        """By address: under what keys its disk has vectors, which never changes once there are any."""
         self._vectors: dict[tuple[str, bytes], tuple[bytes, dict[str, VersionVector]]] = {}
 
     def on_disk(self, address: str) -> Mapping[str, VersionVector]:
         """What a node's disk holds, as a vector for each shard."""
         meta = self.machines[address].disk.tables[Table.META]
         found: dict[str, VersionVector] = {}
-        for key in self._keys.get(address) or self._find_keys(address):
-            if key in meta:
-                found |= self._vector(address, key, meta[key][0])
+        for role in self.roles.known.get(address, ()):
+            if (key := _ROLES + role) in meta:
+                for shard, vector in self._vector(address, key, meta[key][0]).items():
+                    join(found.setdefault(shard, {}), vector)
         return found
 
-    def _find_keys(self, address: str) -> list[bytes]:
-        meta = self.machines[address].disk.tables[Table.META]
-        keys = self._keys[address] = [key for key in meta if key.startswith(_ROLES)]
-        return keys
+    @property
+    def configuration(self) -> Configuration:
+        """The latest configuration that any node goes by."""
+        runs = [machine.run for machine in self.machines.values() if machine.run]
+        known = [run.replica.state.configuration for run in runs if run.replica.state.configuration]
+        return max(known, key=lambda configuration: configuration.epoch, default=self.founding)
 
     def _vector(self, address: str, key: bytes, value: bytes) -> dict[str, VersionVector]:
         """The vector in an entry; reading it anew each time would take most of a run."""

@@ -64,11 +64,17 @@ def _shared() -> LocalCluster | ClusterError:
     return cluster
 
 
-def cluster_for(test: SynchronousTestCase, nodes: int, shards: int, options: Sequence[str] = ()) -> LocalCluster:
-    """A cluster for one test alone, which may do to it what it likes."""
+def cluster_for(
+    test: SynchronousTestCase,
+    nodes: int,
+    shards: int,
+    options: Sequence[str] = (),
+    addresses: Sequence[str] | None = None,
+) -> LocalCluster:
+    """A cluster for one test alone, which may do to it what it likes; at free addresses, unless they are given."""
     data = Path(tempfile.mkdtemp(prefix="kvsd-acceptance-"))
     test.addCleanup(shutil.rmtree, data, ignore_errors=True)
-    cluster = LocalCluster(free_addresses(nodes), shards, data, options=options)
+    cluster = LocalCluster(addresses or free_addresses(nodes), shards, data, options=options)
     test.addCleanup(cluster.stop)
     cluster.start()
     cluster.ready()

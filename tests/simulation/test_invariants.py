@@ -41,7 +41,7 @@ class RepeatsTests(SynchronousTestCase):
         self.issued += 1
         writer = author.state.roles[SHARD].writer
         record = Record(0, "key", value, self.issued, Dot(SHARD, writer, counter), {}, 1, request, True, 0)
-        return Op(SHARD, writer, counter, 1, {}, record)
+        return Op(SHARD, writer, counter, 1, {}, (record,))
 
     def apply(self, op: Op, *replicas: Replica) -> None:
         """Show that replicas apply an op."""
@@ -107,7 +107,7 @@ class RepeatsTests(SynchronousTestCase):
         first = self.op(self.anna, MINTED)
         again = self.op(self.bert, MINTED)
         self.apply(first, self.anna)
-        self.apply(replace(again, record=replace(again.record, hlc=first.record.hlc)), self.bert)
+        self.apply(replace(again, records=(replace(again.record, hlc=first.record.hlc),)), self.bert)
         self.assert_accused()
         self.apply(self.op(self.carl, MINTED), self.carl)
         self.assert_accused("one-stamp")
@@ -164,7 +164,7 @@ class StampsTests(SynchronousTestCase):
         self.counter += 1
         dot = Dot(SHARD, self.writer, self.counter)
         record = Record(0, key, b"1", hlc, dot, {SHARD: dependencies}, 1, "", True, 0)
-        op = Op(SHARD, self.writer, self.counter, 1, dependencies, record)
+        op = Op(SHARD, self.writer, self.counter, 1, dependencies, (record,))
         row = SetRow(self.writer, Row(self.writer, self.counter, record))
         monitor = self.small.cluster.monitor
         monitor.sees(self.anna, [Write(self.counter, [LogOp(self.writer, self.counter, op), row, *more])])
@@ -216,7 +216,7 @@ class RepairTests(SynchronousTestCase):
         anna, bert = (machine.run.replica for machine in small.machines[:2] if machine.run)
         writer, identity = anna.state.roles[SHARD].writer, anna.state.identity
         ops = [
-            Op(SHARD, writer, n, 1, {}, Record(0, "key", b"1", n, Dot(SHARD, writer, n), {}, 1, "", True, 0))
+            Op(SHARD, writer, n, 1, {}, (Record(0, "key", b"1", n, Dot(SHARD, writer, n), {}, 1, "", True, 0),))
             for n in counters
         ]
         monitor = small.cluster.monitor
@@ -248,7 +248,7 @@ class RepairTests(SynchronousTestCase):
         for counter, broken in ((3, 0), (4, 0), (5, 0), (7, 1)):
             record = Record(0, "key", b"1", counter, Dot(SHARD, writer, counter), {}, 1, "", True, 0)
             role.log._keep = role.log._order.append  # type: ignore[method-assign,assignment]  # it asserts the same
-            role.log._keep(Entry(counter, 1, Op(SHARD, writer, counter, 1, {}, record)))
+            role.log._keep(Entry(counter, 1, Op(SHARD, writer, counter, 1, {}, (record,))))
             role.vector[writer] = counter
             monitor.ticked(anna)
             self.assertEqual(["log-without-gaps"] * broken, [violation.rule for violation in monitor.violations])
@@ -265,15 +265,17 @@ class CollectionTests(SynchronousTestCase):
         self.monitor = self.small.cluster.monitor
         runs = [machine.run for machine in self.small.machines]
         self.anna, self.bert = (run.replica for run in runs[:2] if run)
+        keys = (f"dropped{number}" for number in range(100))
+        self.key = next(key for key in keys if self.anna.state.shard_of(key) == (0, "s0"))
 
     def drop(self, value: bytes | None, counter: int) -> list[str]:
         """A node drops a row that depends on a write of the other shard; returns the rules that this breaks."""
         writer = self.anna.state.roles["s0"].writer
         dependencies = {"s1": {self.bert.state.roles["s1"].writer: counter}} if counter else {}
         self.anna.state.clock.witness(1)
-        self.anna.state.roles["s0"].collected.note((0, "key"), 1)
-        record = Record(0, "key", value, 1, Dot("s0", writer, 1), dependencies, 1, "", False, 0)
-        changes: list[Keep] = [SetRow(writer, Row(writer, 1, record)), DropRow(writer, 0, "key")]
+        self.anna.state.roles["s0"].collected.note((0, self.key), 1)
+        record = Record(0, self.key, value, 1, Dot("s0", writer, 1), dependencies, 1, "", False, 0)
+        changes: list[Keep] = [SetRow(writer, Row(writer, 1, record)), DropRow(writer, 0, self.key)]
         self.monitor.sees(self.anna, [Write(self.anna.state.out.written + 1, changes)])
         return [violation.rule for violation in self.monitor.violations]
 

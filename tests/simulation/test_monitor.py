@@ -1,6 +1,7 @@
 """The invariants: they let every good run pass, and accuse each kind of wrong event under its rule."""
 
 from dataclasses import replace
+from zlib import crc32
 
 from msgspec.structs import replace as changed
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,7 +19,7 @@ from kvsd.replication.state import Identity
 from kvsd.replication.token import EMPTY, Token
 from kvsd.simulate.door import Ask
 from kvsd.simulate.monitor import MAX_ACCUSATIONS
-from kvsd.wire import saved
+from kvsd.wire import entries, saved
 from tests.simulation.small_cluster import SmallCluster, small_plan
 
 SHARD = "s0"
@@ -78,8 +79,15 @@ class MonitorTests(SynchronousTestCase):
 
     def wipe(self, number: int) -> None:
         """Take everything off the disk of a node, behind its back."""
-        for entries in self.small.machines[number].disk.tables.values():
-            entries.clear()
+        for table in self.small.machines[number].disk.tables.values():
+            table.clear()
+
+    def forget(self, number: int) -> None:
+        """Take all writes off the disk of a node, behind its back; that it is a replica is still there."""
+        meta = self.small.machines[number].disk.tables[Table.META]
+        for _, key, value in entries([SetVector(role_of(self.replica(number)).writer, SHARD, {}, 1, 0)]):
+            assert key in meta and value is not None
+            meta[key] = (value, crc32(value))
 
 
 def role_of(replica: Replica) -> Role:
@@ -102,7 +110,7 @@ def next_op(
     counter = role_of(replica).vector[writer] + 1 + skipped
     dot = Dot(SHARD, writer, counter)
     record = Record(0, key, value, hlc, dot, {}, epoch, "", True, 0)
-    return Op(SHARD, writer, counter, epoch, dependencies or {}, record)
+    return Op(SHARD, writer, counter, epoch, dependencies or {}, (record,))
 
 
 def applied(replica: Replica, op: Op) -> LogOp:
@@ -229,7 +237,7 @@ class DeliveryTests(MonitorTests):
         state = self.on_disk(1)
         role = next(iter(state.roles.values()))
         arrival, op = role.ops[-1]
-        role.ops[-1] = (arrival, changed(op, record=changed(op.record, value=b"another")))
+        role.ops[-1] = (arrival, changed(op, records=(changed(op.record, value=b"another"),)))
         self.monitor.started(Replica(self.bert.state.identity), state)
         self.assert_accused("one-dot-one-write")
 
@@ -438,7 +446,7 @@ class DurabilityTests(MonitorTests):
     def test_stable(self) -> None:
         """What a node calls stable is on all disks: it is noticed where a disk has lost it."""
         self.small.ask(0, "put", "key", "1")
-        self.wipe(1)
+        self.forget(1)
         self.small.later(1)
         rules = {violation.rule for violation in self.monitor.violations}
         self.assertTrue({"stable", "durable-first"} <= rules, rules)
@@ -449,7 +457,7 @@ class DurabilityTests(MonitorTests):
         """Where disks were put back, nothing is asked of them."""
         self.monitor.distrust()
         self.small.ask(0, "put", "key", "1")
-        self.wipe(1)
+        self.forget(1)
         self.small.later(1)
         self.assert_accused()
 

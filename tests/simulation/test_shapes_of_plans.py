@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 from functools import lru_cache
+from typing import get_args
 
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
@@ -9,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvsd.replication.limits import Limits
 from kvsd.simulate.__main__ import EPISODE_SECONDS, Setting
 from kvsd.simulate.faults.catalogue import KINDS
-from kvsd.simulate.plan import CLIENTS, FOUNDING_SECONDS, KEYS, SHAPES, Plan, draw_plan
+from kvsd.simulate.plan import CLIENTS, FOUNDING_SECONDS, KEYS, SHAPES, Plan, Verb, draw_plan
 
 EVERY = tuple(KINDS)
 SEEDS = 300
@@ -54,12 +55,24 @@ class DrawnPlanTests(SynchronousTestCase):
                 self.assertTrue(0 <= fault.seconds <= plan.seconds - fault.at + ROUNDING_SECONDS, fault)
 
     def test_faults_are_about_some_nodes(self) -> None:
-        """A fault names several nodes of the cluster, each once, and has a degree between 0 and 1."""
+        """A fault names several nodes or spares, each once, and has a degree between 0 and 1."""
         for plan in self.plans:
+            everyone = range(plan.nodes + plan.spares)
             for fault in plan.faults:
-                self.assertTrue(2 <= len(fault.nodes) == len(set(fault.nodes)) <= plan.nodes, fault)
-                self.assertTrue(set(fault.nodes) <= set(range(plan.nodes)), fault)
+                self.assertTrue(2 <= len(fault.nodes) == len(set(fault.nodes)) <= len(everyone), fault)
+                self.assertTrue(set(fault.nodes) <= set(everyone), fault)
                 self.assertTrue(0 <= fault.degree <= 1, fault)
+
+    def test_orders(self) -> None:
+        """Operators ask for all that there is to ask for, of nodes that there are; some clusters are left alone."""
+        for plan in self.plans:
+            for order in plan.orders:
+                self.assertTrue(FOUNDING_SECONDS <= order.at <= plan.seconds, order)
+                self.assertTrue({order.node, order.target} <= set(range(plan.nodes + plan.spares)), order)
+            self.assertEqual(sorted(order.at for order in plan.orders), [order.at for order in plan.orders])
+        self.assertEqual(set(get_args(Verb)), {order.verb for plan in self.plans for order in plan.orders})
+        self.assertEqual({True, False}, {bool(plan.spares) for plan in self.plans if plan.orders})
+        self.assertTrue(any(not plan.orders and not plan.spares for plan in self.plans))
 
     def test_every_kind_of_fault(self) -> None:
         """Every kind of fault is drawn, again and again, and no other."""

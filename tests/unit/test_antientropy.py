@@ -131,7 +131,7 @@ class AntiEntropyTests(SynchronousTestCase):
         tombstone = role.store.get(0, "key")
         assert tombstone is not None
         role.collect(tombstone)
-        list(role.absorb([make_row("key", b"1", 1, (A, 1))], [], {A: 2}, 2))
+        list(role.absorb([make_row("key", b"1", 1, (A, 1))], PullRows(1, "s0", 1, 0, [], 0, {A: 2}, []), 2))
         self.assertIsNone(role.store.get(0, "key"))
 
     def test_writes_go_on_during_a_copy(self) -> None:

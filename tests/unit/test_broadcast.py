@@ -105,8 +105,9 @@ class BroadcastTests(SynchronousTestCase):
         stranger, own = self.role(self.first).writer, self.role(self.third).writer
         op = make_op(stranger, 1)
         nonsense = [
-            replace(op, record=replace(op.record, tenure=7)),
-            replace(op, record=replace(op.record, origin=make_op(stranger, 2).record.origin)),
+            replace(op, records=(replace(op.record, tenure=7),)),
+            replace(op, records=(replace(op.record, origin=make_op(stranger, 2).record.origin),)),
+            replace(op, records=(op.record, op.record)),
             replace(op, counter=9),
             replace(op, writer=b"nobody"),
             make_op(own, 1),

@@ -12,9 +12,12 @@ from kvsd.replication.configuration import (
     Configuration,
     ConfigurationError,
     Member,
+    Shard,
+    Tenancy,
     founding_configuration,
 )
 from kvsd.replication.placement import SLOTS
+from kvsd.replication.roster import Roster
 from tests.builders import modest
 
 VIEW = [f"10.0.0.{number}:8090" for number in range(1, 13)]
@@ -93,21 +96,38 @@ class ConfigurationTests(SynchronousTestCase):
         self.assert_refused(epoch=0)
         self.assert_refused(slots=self.founded.slots[1:])
         self.assert_refused(slots=(7, *self.founded.slots[1:]))
-        self.assert_refused(tenures={0: "s0", 1: "s9"})
-        self.assert_refused(nodes=self.founded.nodes[1:])
+        self.assert_refused(tenures={0: Tenancy("s0"), 1: Tenancy("s9")})
+        self.assert_refused(nodes=dict.fromkeys(VIEW[1:4], b""))
         self.assert_refused(shards={"s0": self.founded.shards["s1"], "s1": self.founded.shards["s0"]})
-        self.assert_refused(shards={**self.founded.shards, "": ()})
-        self.assert_refused(shards={**self.founded.shards, "sx": ()})
+        self.assert_refused(shards={**self.founded.shards, "": Shard()})
+        self.assert_refused(shards={**self.founded.shards, "sx": Shard()})
+        self.assert_refused(shards={**self.founded.shards, "s1": Shard()})
+        self.assert_refused(shards={**self.founded.shards, "s2": Shard(learners=(Member("1.1.1.1:1", "s2", 1),))})
+        self.assert_refused(shards={**self.founded.shards, "s2": Shard(departed=(Member(VIEW[0], "s0", 1),))})
 
     def test_shards_are_sorted_by_number(self) -> None:
-        """s10 comes after s9."""
-        shards = {f"s{number}": () for number in (10, 9, 0, 1, 11)}
-        configuration: Configuration = replace(self.founded, shards=shards)
+        """s10 comes after s9; one that owns no slots is none of them."""
+        numbers = (10, 9, 0, 1, 11)
+        configuration: Configuration = replace(
+            self.founded,
+            shards={f"s{number}": Shard((Member(VIEW[0], f"s{number}", 1),)) for number in (*numbers, 2)},
+            tenures={number: Tenancy(f"s{number}") for number in numbers},
+            slots=tuple(numbers[slot % 5] for slot in range(SLOTS)),
+        )
         self.assertEqual(["s0", "s1", "s9", "s10", "s11"], configuration.shard_ids())
 
     def test_writers_are_known_of_nodes_whose_instance_is(self) -> None:
         """Each member whose instance is known is a writer of its own; of the others nothing is said."""
-        first, second = self.founded.nodes[:2]
-        writers = self.founded.writers({first: b"i" * 16, second: b"j" * 16, "1.1.1.1:1": b"k" * 16})
+        first, second = VIEW[:2]
+        bound = self.founded.bound({first: b"i" * 16, second: b"j" * 16, "1.1.1.1:1": b"k" * 16})
+        writers = Roster(bound, (first, b"i" * 16)).writers
         self.assertEqual({first, second}, {member.node for member in writers.values()})
-        self.assertTrue(all(writer == m.writer(b"i" * 16) for writer, m in writers.items() if m.node == first))
+        self.assertTrue(all(writer == m.writer != b"" for writer, m in writers.items()))
+        self.assertEqual({b""}, {m.writer for m in bound.everyone() if m.node not in (first, second)})
+        self.assertEqual((VIEW[:4], b"j" * 16), (list(bound.nodes), bound.nodes[second]))
+
+    def test_only_the_first_configuration_is_bound(self) -> None:
+        """In a later one every instance is known, and stays what it is."""
+        later: Configuration = replace(self.founded.bound(dict.fromkeys(VIEW[:4], b"i" * 16)), epoch=2)
+        self.assertTrue(later.is_bound())
+        self.assertEqual(later, later.bound({VIEW[0]: b"j" * 16}))

@@ -182,7 +182,7 @@ class ErrorTests(HttpCase):
 
     def test_wrong_method(self) -> None:
         """A path that does not know a method says which ones it knows."""
-        for target, methods in (("/kvs/a", "DELETE, GET, HEAD, PUT"), ("/view", "GET, HEAD"), ("/shard/ids", "GET, HEAD"),
+        for target, methods in (("/kvs/a", "DELETE, GET, HEAD, PUT"), ("/view", "DELETE, GET, HEAD, PUT"), ("/shard/ids", "GET, HEAD"),
                                 ("/shard/node-shard-id", "GET, HEAD"), ("/shard/members/s0", "GET, HEAD"), ("/metrics", "GET, HEAD"),
                                 ("/shard/key-count/s0", "GET, HEAD"), ("/kvsd/i/messages", "POST"), ("/healthz", "GET, HEAD")):  # fmt: skip
             for method in ("PATCH", "BREW", "OPTIONS"):

@@ -78,8 +78,8 @@ class DurabilityTests(SynchronousTestCase):
         site = self.cluster.start("10.0.0.9:8090")
         site.holding = True
         self.cluster.perform(site, site.replica.start(Saved(), self.cluster.configuration, (), self.cluster.now(site)))
-        self.assertFalse(site.replica.state.is_stuck(self.cluster.time + 0.5))
-        self.assertTrue(site.replica.state.is_stuck(self.cluster.time + 1.5))
+        self.assertFalse(site.replica.state.disk.is_stuck(self.cluster.time + 0.5))
+        self.assertTrue(site.replica.state.disk.is_stuck(self.cluster.time + 1.5))
 
     def test_node_whose_disk_is_full_stays_in_the_view(self) -> None:
         """A full disk is no reason to be avoided: reads go on."""

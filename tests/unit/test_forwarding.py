@@ -3,6 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.replication.messages import Forward, Forwarded, Heartbeat, Message, Push
+from kvsd.replication.placement import slot_of
 from kvsd.replication.requests import (
     Counted,
     CountKeys,
@@ -15,7 +16,9 @@ from kvsd.replication.requests import (
     Unmet,
     Written,
 )
+from kvsd.replication.store import record_bytes
 from kvsd.replication.token import EMPTY
+from tests.builders import make_record
 from tests.pure import PureCluster
 
 
@@ -58,8 +61,14 @@ class ForwardingTests(Asked, SynchronousTestCase):
     def test_key_counts_are_delegated(self) -> None:
         """Any node says how many keys a shard has."""
         self.cluster.put(self.first, self.key, "1")
+        slot = slot_of(self.key)
+        size = record_bytes(make_record(self.key, b"1"))
         for address in self.cluster.sites:
-            self.assertEqual(Counted(1), self.cluster.ask(address, CountKeys("s0")))
+            self.assertEqual(Counted(1, size), self.cluster.ask(address, CountKeys("s0")))
+            self.assertEqual(Counted(1, size), self.cluster.ask(address, CountKeys("s0", (slot,))))
+            self.assertEqual(Counted(1, size), self.cluster.ask(address, CountKeys("s0", (slot,), 0)))
+            self.assertEqual(Counted(0), self.cluster.ask(address, CountKeys("s0", (slot,), 1)))
+            self.assertEqual(Counted(0), self.cluster.ask(address, CountKeys("s0", (slot + 2, slot + 1))))
 
     def test_silent_member_is_passed_over(self) -> None:
         """Where the member that was asked does not answer, the next one is, within about a second."""

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.messages import Message, Sender
 from kvsd.replication.record import CarriedOut, Op, Row
-from kvsd.replication.requests import Request, Verdict
+from kvsd.replication.requests import Question, Verdict
 from kvsd.wire import TAG_BYTES, EnvelopeCodec, WireError, encode_message
 from tests.examples import examples
 from tests.strategies import (
@@ -68,7 +68,7 @@ class StrategyTests(SynchronousTestCase):
     def test_every_kind_is_drawn(self) -> None:
         """No type of message, request or answer is left out; a new one needs a strategy first."""
         self.assertEqual(kinds_of(Message), set(MESSAGES))
-        self.assertEqual(kinds_of(Request), set(REQUESTS))
+        self.assertEqual(kinds_of(Question), set(REQUESTS))
         self.assertEqual(kinds_of(Verdict), set(VERDICTS))
 
     def test_every_field_is_drawn(self) -> None:

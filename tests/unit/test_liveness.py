@@ -16,7 +16,7 @@ class LivenessCase(SynchronousTestCase):
         """Watch two peers."""
         self.now = 1000.0
         self.liveness = Liveness(ME, Limits())
-        self.liveness.watch([ME, ANNA, BERT])
+        self.liveness.watch([ME, ANNA, BERT], self.now)
         self.suspected: list[str] = []
         self.trusted: list[str] = []
 
@@ -49,14 +49,14 @@ class SuspicionTests(LivenessCase):
     def test_peer_that_was_never_heard(self) -> None:
         """Of a peer that was never heard nothing is known, so nothing is sent to it but heartbeats."""
         self.run_for(5.0)
-        self.assertEqual(("unknown", False, []), (self.state(ANNA), self.liveness.usable(ANNA), self.suspected))
+        self.assertEqual(("unknown", False, []), (self.state(ANNA), self.liveness.peers[ANNA].usable, self.suspected))
         self.assertFalse(self.liveness.posted(ANNA, Fate.FAILED, self.now))
         self.assertEqual([ME], self.liveness.view(self.now))
 
     def test_first_word_is_enough(self) -> None:
         """A peer is alive from the first word heard of it."""
         self.beat(ANNA)
-        self.assertEqual(("alive", True), (self.state(ANNA), self.liveness.usable(ANNA)))
+        self.assertEqual(("alive", True), (self.state(ANNA), self.liveness.peers[ANNA].usable))
 
     def test_silence(self) -> None:
         """A peer that falls silent is suspected after a second, once, and is down after three."""
@@ -64,7 +64,9 @@ class SuspicionTests(LivenessCase):
         self.run_for(0.9, BERT)
         self.assertEqual([], self.suspected)
         self.run_for(0.3, BERT)
-        self.assertEqual(([ANNA], "suspect", False), (self.suspected, self.state(ANNA), self.liveness.usable(ANNA)))
+        self.assertEqual(
+            ([ANNA], "suspect", False), (self.suspected, self.state(ANNA), self.liveness.peers[ANNA].usable)
+        )
         self.assertIn(ANNA, self.liveness.view(self.now))
         self.run_for(2.0, BERT)
         self.assertEqual(([ANNA], "down", [ME, BERT]), (self.suspected, self.state(ANNA), self.liveness.view(self.now)))
@@ -87,7 +89,7 @@ class SuspicionTests(LivenessCase):
             [True, False],
             [self.liveness.posted(ANNA, Fate.FAILED, self.now), self.liveness.posted(ANNA, Fate.FAILED, self.now)],
         )
-        self.assertFalse(self.liveness.usable(ANNA))
+        self.assertFalse(self.liveness.peers[ANNA].usable)
         self.assertFalse(self.liveness.posted("10.9.9.9:1", Fate.FAILED, self.now))
 
     def test_peer_that_is_heard_and_slow(self) -> None:
@@ -145,7 +147,7 @@ class ViewTests(LivenessCase):
             self.liveness.hearsay({ANNA: 100}, self.now)
             self.run_for(0.5, BERT)
         self.assertEqual([ME, ANNA, BERT], self.liveness.view(self.now))
-        self.assertEqual(("suspect", False), (self.state(ANNA), self.liveness.usable(ANNA)))
+        self.assertEqual(("suspect", False), (self.state(ANNA), self.liveness.peers[ANNA].usable))
         self.run_for(3.2, BERT)
         self.assertEqual(([ME, BERT], "down"), (self.liveness.view(self.now), self.state(ANNA)))
 
@@ -160,7 +162,7 @@ class ViewTests(LivenessCase):
         """A node that only others hear is in the view and can't be used."""
         self.liveness.hearsay({ANNA: 200}, self.now)
         self.assertEqual([ME, ANNA], self.liveness.view(self.now))
-        self.assertEqual(("unknown", False), (self.state(ANNA), self.liveness.usable(ANNA)))
+        self.assertEqual(("unknown", False), (self.state(ANNA), self.liveness.peers[ANNA].usable))
 
     def test_view_is_sorted_by_number(self) -> None:
         """10.0.0.2 stands before 10.0.0.10, and this node is always in its own view."""
@@ -179,9 +181,18 @@ class ViewTests(LivenessCase):
     def test_other_nodes_are_watched_from_now_on(self) -> None:
         """What is known of a node outlasts a change of those to be watched; who is not among them is forgotten."""
         self.beat(ANNA, BERT)
-        self.liveness.watch([ME, ANNA, "10.0.0.3:8090"])
+        self.liveness.watch([ME, ANNA, "10.0.0.3:8090"], self.now)
         self.assertEqual([ANNA, "10.0.0.3:8090"], list(self.liveness.peers))
-        self.assertEqual([ME, ANNA], self.liveness.view(self.now))
+        self.assertEqual(("alive", "unknown"), (self.state(ANNA), self.state("10.0.0.3:8090")))
+
+    def test_node_that_is_new_among_others_is_taken_to_be_up_at_first(self) -> None:
+        """One that joins others is in the view until it was silent for long; the first ones are not, unheard."""
+        self.assertEqual([ME], self.liveness.view(self.now))
+        self.liveness.watch([ME, ANNA, BERT, "10.0.0.3:8090"], self.now)
+        self.assertEqual([ME, "10.0.0.3:8090"], self.liveness.view(self.now))
+        self.assertFalse(self.liveness.peers["10.0.0.3:8090"].usable)
+        self.run_for(3.1)
+        self.assertEqual([ME], self.liveness.view(self.now))
 
 
 class ClockTests(LivenessCase):
@@ -190,7 +201,7 @@ class ClockTests(LivenessCase):
     def test_median_of_those_alive(self) -> None:
         """One peer with a mad clock does not decide, nor does one that is suspected; alone, a node is right."""
         self.assertEqual(0, self.liveness.clock_ahead_ms())
-        self.liveness.watch([ANNA, BERT, "10.0.0.3:8090"])
+        self.liveness.watch([ANNA, BERT, "10.0.0.3:8090"], self.now)
         for peer, ahead in ((ANNA, 10), (BERT, 86_400_000), ("10.0.0.3:8090", 30)):
             self.beat(peer)
             self.liveness.peers[peer].ahead_ms = ahead

@@ -100,7 +100,9 @@ class ServingTests(SynchronousTestCase):
 
     def test_token_of_a_later_configuration_is_not_served(self) -> None:
         """A replica does not serve a token of a configuration that it has not learnt."""
-        refused = self.cluster.ask(self.node, Get(self.key, Token(epoch=2)))
+        ticket = self.cluster.submit(self.node, Get(self.key, Token(epoch=2)))
+        self.cluster.run(self.cluster.limits.heartbeat_seconds + 0.1)  # it asks the others for that first
+        refused = self.cluster.sites[self.node].outcomes[ticket]
         assert isinstance(refused, Unmet)
         self.assertEqual((2, 1), (refused.epoch_needed, refused.epoch))
 

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.replication.causality import VersionVector
 from kvsd.replication.record import Row
-from kvsd.replication.store import RowKey, Store, row_bytes
+from kvsd.replication.store import RowKey, Store, record_bytes
 from tests.builders import A, B, C, make_record, make_row, modest
 
 
@@ -147,7 +147,7 @@ class PageTests(SynchronousTestCase):
         rows = [make_row(f"k{n}", b"x" * 1000, 1, (A, n + 1)) for n in range(5)]
         store, sizes, cursor = Store(rows), [], 0
         while True:
-            page, cursor = store.page(cursor, {}, 2 * row_bytes(rows[0]), 100)
+            page, cursor = store.page(cursor, {}, 2 * record_bytes(rows[0].record), 100)
             sizes.append(len(page))
             if not cursor:
                 break

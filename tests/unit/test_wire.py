@@ -8,32 +8,49 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvsd.replication.configuration import founding_configuration
 from kvsd.replication.effects import (
     DropOps,
+    DropRole,
     DropRow,
     Keep,
     LogOp,
     SetBindings,
     SetConfiguration,
+    SetMarks,
+    SetPromise,
     SetRow,
     SetVector,
 )
+from kvsd.replication.marks import Final, Marks
 from kvsd.replication.messages import (
+    Accept,
+    Accepted,
+    Announce,
     AskConfiguration,
+    Ballot,
     Bind,
     Bound,
     Forward,
     Forwarded,
     Heartbeat,
+    Import,
+    Imported,
     Message,
+    Outvoted,
+    Prepare,
+    Promised,
     Pull,
     PullOps,
     PullRows,
     Push,
     Sender,
     TellConfiguration,
+    Vote,
 )
-from kvsd.replication.record import CarriedOut
+from kvsd.replication.record import CarriedOut, Op
 from kvsd.replication.requests import (
     Absent,
+    Begun,
+    Changed,
+    Conflict,
     Counted,
     CountKeys,
     Found,
@@ -46,6 +63,7 @@ from kvsd.replication.requests import (
     StorageFull,
     Unassigned,
     Unavailable,
+    Unknown,
     Unmet,
     Written,
 )
@@ -61,6 +79,9 @@ SENDER = Sender("10.0.0.1:8090", INSTANCE, "cluster", 3)
 RECEIVER = "10.0.0.2:8090"
 CONFIGURATION = founding_configuration(["10.0.0.1:8090", RECEIVER], 1)
 TOKEN = Token(1, 2, {"s0": {A: 3}})
+MARKS = Marks({4: {"s1": {A: 3}}}, (4,), (Final(4, "s1", 2),), 60)
+TAKEN_OVER = CarriedOut(make_record(value=None, request="r"), b"digest")
+BALLOT = Ballot(3, RECEIVER, 1 << 61)
 LACK = MissingWrite("s0", A.hex(), RECEIVER, 5, 4, ["10.0.0.1:8090"], "alive", None, 0.5)
 
 OUTCOMES: list[Outcome] = [
@@ -73,21 +94,35 @@ OUTCOMES: list[Outcome] = [
     Refused("why"),
     Overloaded("why"),
     StorageFull(),
-    Counted(7),
+    Counted(7, 800),
+    Changed(anew=False),
+    Begun(),
+    Unknown("what"),
+    Conflict("with what"),
 ]
 MESSAGES: list[Message] = [
-    Heartbeat(1_800_000_000_000, 5, {RECEIVER: 12}, {"s0": {A: 1, B: 2}}, {RECEIVER: INSTANCE}, {RECEIVER: {"s0": 3}}),
+    Heartbeat(1_800_000_000_000, 5, {RECEIVER: 12}, {"s0": {A: 1, B: 2}}, {RECEIVER: INSTANCE}, {A: 3}),
+    Heartbeat(1, 5, {}, {"s0": {}}, {}, {}, {"s0": MARKS}, ("s0",), meeting=True),
     Bind(),
     Bound(INSTANCE),
     Push([make_op(A, 1), make_op(B, 7, {A: 1}, value=None)]),
+    Push([Op("s0", A, 1, 1, {B: 2}, (make_record("k"), make_record("l")), (TAKEN_OVER,), MARKS)]),
     Pull(1 << 61, "s0", {A: 1}, 5, 6),
     PullOps(7, "s0", [make_op(A, 1)], more=True),
     PullRows(7, "s0", 5, 0, [make_row("k", None, 1, (A, 1))], 9, {A: 1}, []),
-    PullRows(7, "s0", 5, 9, [], 0, {A: 1}, [CarriedOut(make_record(value=None, request="r"), b"digest")]),
+    PullRows(7, "s0", 5, 9, [], 0, {A: 1}, [TAKEN_OVER], MARKS),
     Forward(1, Get("key", TOKEN, 2.5)),
     Forward(2, Put("k\0/ä", b"null", TOKEN, 0, "request")),
     Forward(3, Put("key", None, TOKEN)),
-    Forward(4, CountKeys("s0")),
+    Forward(4, CountKeys("s0", (0, 4095), 4)),
+    Import(1 << 61, "s1", 4, True, {A: 1}, 5, 6),
+    Imported(7, "s1", 4, 2, 5, 9, 0, [make_record("k", None)], [TAKEN_OVER], {"s1": {A: 1}}, 70, complete=True),
+    Announce(),
+    Prepare(1, BALLOT),
+    Promised(1, BALLOT, Vote(Ballot(), CONFIGURATION)),
+    Accept(1, Vote(BALLOT, CONFIGURATION)),
+    Accepted(1, BALLOT),
+    Outvoted(1, BALLOT),
     AskConfiguration(0),
     TellConfiguration(CONFIGURATION),
     *(Forwarded(number, outcome) for number, outcome in enumerate(OUTCOMES)),
@@ -193,7 +228,7 @@ class DiskTests(SynchronousTestCase):
         return state
 
     def test_everything_comes_back(self) -> None:
-        """Each kind of change is found again: configuration, bindings, vectors, rows and ops, the latter in order."""
+        """Each kind of change is found again: configuration, bindings, promise, vectors, marks, rows and ops in order."""
         rows = [make_row("b", b"1", 1, (A, 1)), make_row("a/ä\0", None, 2, (A, 2))]
         bindings = {"10.0.0.1:8090": (INSTANCE, True), RECEIVER: (bytes(16), False)}
         state = self.restored(
@@ -205,10 +240,14 @@ class DiskTests(SynchronousTestCase):
             SetVector(A, "s0", {A: 1}, 50, 0),
             SetVector(A, "s0", {A: 2, B: 9}, 70, 40),
             SetVector(B, "s1", {}, 60, 0),
+            SetMarks(B, MARKS),
+            SetPromise(1, Ballot(), None),
+            SetPromise(2, BALLOT, Vote(BALLOT, CONFIGURATION)),
         )
         self.assertEqual((CONFIGURATION, bindings, 70), (state.configuration, state.bindings, state.hlc))
+        self.assertEqual((2, BALLOT, Vote(BALLOT, CONFIGURATION)), state.promise)
         ops = [(arrival, make_op(A, arrival)) for arrival in (1, 2, 256, 70_000)]
-        self.assertEqual(SavedRole("s1", {}), state.roles[B])
+        self.assertEqual(SavedRole("s1", {}, marks=MARKS), state.roles[B])
         self.assertEqual(SavedRole("s0", {A: 2, B: 9}, 40, rows[::-1], ops), state.roles[A])
 
     def test_what_was_dropped_is_gone(self) -> None:
@@ -223,6 +262,18 @@ class DiskTests(SynchronousTestCase):
             DropOps(A, [1, 2]),
         )
         self.assertEqual(SavedRole("s0", {A: 2}, 0, [kept], [(3, make_op(A, 3))]), state.roles[A])
+
+    def test_role_that_is_over(self) -> None:
+        """Of a replica that was forgotten nothing is found; of marks that are none any more neither."""
+        state = self.restored(
+            SetVector(A, "s0", {A: 2}, 1, 0),
+            SetMarks(A, MARKS),
+            SetVector(B, "s1", {B: 1}, 1, 0),
+            SetMarks(B, MARKS),
+            SetMarks(B, Marks()),
+            DropRole(A),
+        )
+        self.assertEqual({B: SavedRole("s1", {B: 1})}, state.roles)
 
     def test_empty_disk(self) -> None:
         """An empty disk has no owner and no state."""

@@ -36,6 +36,7 @@ WORDS = {
     "failed-sync": "the disk of {one} fails to sync",
     "bit-flip": "{one} is killed, and a bit flips when it is started again",
     "torn-write": "{one} is killed while it writes",
+    "wiped-disk": "{one} loses its disk",
     "stale-disk": "{one} is started with an old copy of its data",
 }
 

@@ -2,6 +2,7 @@
 Faults of disks.
 """
 
+from kvsd.replication.causality import dominates
 from kvsd.simulate.disk import Health
 from kvsd.simulate.faults.scene import Apply, End, Scene, nothing
 from kvsd.simulate.machine import Machine
@@ -74,7 +75,7 @@ def _stale_disk(scene: Scene, fault: Fault) -> End | None:
     """
     machine = scene.one(fault)
     old = machine.disk.backup
-    if old is None or machine.is_imposed_upon() or not (scene.is_calm() and _is_remembered(scene, machine)):
+    if old is None or machine.right or not (scene.is_calm() and _is_remembered(scene, machine)):
         return None
     scene.keep_calm(MEETING_SECONDS)
     scene.distrust()
@@ -96,6 +97,38 @@ def _is_remembered(scene: Scene, machine: Machine) -> bool:
     return True
 
 
+def _wiped_disk(scene: Scene, fault: Fault) -> End | None:
+    """
+    A node loses its disk and starts again with an empty one.
+
+    Only in a calm, and while others have all that it has: what is lost with a disk is told of, but can't be had back.
+    """
+    machine = scene.one(fault)
+    if machine.right or not (scene.is_calm() and _is_remembered(scene, machine) and _is_copied(scene, machine)):
+        return None
+    scene.keep_calm(MEETING_SECONDS)
+    machine.wipe()
+    return nothing
+
+
+def _is_copied(scene: Scene, machine: Machine) -> bool:
+    """Whether nothing changes, and another member of its shard has on disk all that a node has."""
+    assert machine.run is not None, "it runs, as all do"
+    state = machine.run.replica.state
+    runs = [other.run for other in scene.machines if other is not machine and other.run]
+    if state.roster is None or any(run.replica.state.configuration != state.configuration for run in runs):
+        return False
+    configuration = state.roster.configuration
+    changing = any(shard.learners or shard.departed for shard in configuration.shards.values())
+    if configuration.pending or changing or any(tenancy.sources for tenancy in configuration.tenures.values()):
+        return False
+    for shard, role in state.roles.items():
+        others = [run.replica.state.serving(shard) for run in runs]
+        if not any(other and dominates(other.durable, role.vector) for other in others):
+            return False
+    return True
+
+
 KINDS: dict[str, Apply] = {
     "slow-disk": _slow_disk,
     "stuck-disk": _stuck_disk,
@@ -104,4 +137,5 @@ KINDS: dict[str, Apply] = {
     "bit-flip": _bit_flip,
     "torn-write": _torn_write,
     "stale-disk": _stale_disk,
+    "wiped-disk": _wiped_disk,
 }

@@ -23,49 +23,60 @@ class Collection(Invariant):
 
     def __init__(self, monitor: Monitor) -> None:
         super().__init__(monitor)
-        self._records: dict[tuple[Replica, bytes, str], Record] = {}
-        self._dropped: dict[str, dict[tuple[str, RowKey], int]] = {}
-        """By address: the stamps of the tombstones that were dropped there, by shard and key."""
+        self._records: dict[tuple[Replica, bytes, RowKey], Record] = {}
+        self._dropped: dict[str, dict[tuple[bytes, RowKey], int]] = {}
+        """By address: the stamps of the tombstones that were dropped there, by replica and key."""
 
     def started(self, replica: Replica, saved: Saved) -> None:
         """What the disk knows; what it still has was dropped in vain."""
         dropped = self._dropped.setdefault(replica.state.identity.address, {})
         for writer, role in saved.roles.items():
             for row in role.rows:
-                self._records[replica, writer, row.record.key] = row.record
-                dropped.pop((role.shard, (row.record.tenure, row.record.key)), None)
+                self._records[replica, writer, (row.record.tenure, row.record.key)] = row.record
+                dropped.pop((writer, (row.record.tenure, row.record.key)), None)
 
     def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
         """Rows change, or are dropped."""
         for change in changes:
             match change:
                 case SetRow(role, row):
-                    self._records[replica, role, row.record.key] = row.record
-                case DropRow(role, _, key):
-                    record = self._records.pop((replica, role, key), None)
-                    if record and self.monitor.trusting:
-                        self._check(replica, record)
+                    self._records[replica, role, (row.record.tenure, row.record.key)] = row.record
+                case DropRow(role, tenure, key):
+                    record = self._records.pop((replica, role, (tenure, key)), None)
+                    shard = shard_of(replica, role)
+                    if record and shard and self.monitor.trusting:
+                        self._check(replica, shard, role, record)
                 case _:
                     pass
 
     def ticked(self, replica: Replica) -> None:
         """A replica that dropped a tombstone takes nothing for new that is older."""
         address = replica.state.identity.address
-        for (shard, key), stamp in self._dropped[address].items():
-            role = replica.state.roles.get(shard)
+        roles = {role.writer: role for role in replica.state.roles.values()}
+        for (writer, key), stamp in self._dropped[address].items():
+            role = roles.get(writer)
             if role and self.monitor.trusting and role.collected.stamp_of(key) < stamp:
                 bound = role.collected.stamp_of(key)
                 self.accuse(
                     "collected-remembered", f"{address} dropped a tombstone of {key} of {stamp} and knows of {bound}"
                 )
 
-    def _check(self, replica: Replica, record: Record) -> None:
+    def _check(self, replica: Replica, own: str, writer: bytes, record: Record) -> None:
+        roster = replica.state.roster
+        if roster is None or not roster.keeps(own, record):
+            return  # it is of no use in this configuration
         me, what = replica.state.identity.address, f"{record.key} := {record.value!r} of {record.hlc}"
         if not record.is_tombstone:
             self.accuse("collected-too-early", f"{me} dropped {what}, which is no tombstone")
-        self._dropped[me][record.origin.shard, (record.tenure, record.key)] = record.hlc
+        self._dropped[me][writer, (record.tenure, record.key)] = record.hlc
         for shard, vector in record.dependencies.items():
             for address in replica.state.members(shard):
-                if lacking := beyond(vector, self.disks(address).get(shard, {})):
+                gone = (address, shard) in self.monitor.dropped
+                if not gone and (lacking := beyond(vector, self.disks(address).get(shard, {}))):
                     why = f"{address} has not got {shard} {lacking} on disk"
                     self.accuse("collected-too-early", f"{me} dropped {what} although {why}")
+
+
+def shard_of(replica: Replica, writer: bytes) -> str | None:
+    """The shard of one of a node's roles; None for one that is over."""
+    return next((shard for shard, role in replica.state.roles.items() if role.writer == writer), None)

@@ -86,11 +86,12 @@ class Delivery(Invariant):
     def _one_dot_one_write(self, replica: Replica, op: Op) -> None:
         known = self._ops.setdefault((op.writer, op.counter), op)
         if known != op:
-            self._complain("one-dot-one-write", replica, op, f"another write has that dot: {known.record}")
+            self._complain("one-dot-one-write", replica, op, f"another op has that dot: {known}")
 
     def _complain(self, rule: str, replica: Replica, op: Op, why: str) -> None:
-        address, record = replica.state.identity.address, op.record
-        what = f"{op.writer.hex()}:{op.counter} ({record.key} := {record.value!r})"
+        address = replica.state.identity.address
+        deeds = ", ".join(f"{record.key} := {record.value!r}" for record in op.records)
+        what = f"{op.writer.hex()}:{op.counter} ({deeds})"
         self.accuse(rule, f"{address} applied {what} although {why}")
 
 
@@ -108,5 +109,6 @@ def _is_due(op: Op, seen: Mapping[bytes, int]) -> bool:
 def _causes(op: Op) -> dict[bytes, int]:
     """What an op has to come after: by its own word, and by what its author had seen of the shard."""
     causes = dict(op.dependencies)
-    raise_to(causes, op.record.dependencies.get(op.shard, {}))
+    if op.is_own:
+        raise_to(causes, op.record.dependencies.get(op.shard, {}))
     return causes

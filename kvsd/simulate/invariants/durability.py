@@ -40,14 +40,15 @@ class Durability(Invariant):
     @staticmethod
     def _own(replica: Replica, address: str, outcome: Found | Written) -> list[tuple[str, Vector]]:
         """The writes of a node itself that an outcome names."""
-        own = [writer for writer, member in replica.state.writers.items() if member.node == address]
+        shards = replica.state.configuration.shards.values() if replica.state.configuration else ()
+        own = [member.writer for shard in shards for member in shard.members if member.node == address]
         vectors = outcome.token.dependencies.items()
         return [(shard, {w: vector[w]}) for shard, vector in vectors for w in own if w in vector]
 
     def _compare(self, address: str, said: Sequence[tuple[str, Vector]]) -> None:
         disk = self.disks(address)
         for shard, vector in said:
-            if lacking := beyond(vector, disk.get(shard, {})):
+            if (address, shard) not in self.monitor.dropped and (lacking := beyond(vector, disk.get(shard, {}))):
                 self.accuse("durable-first", f"{address} spoke of {shard} {lacking}, which is not on its disk")
 
 
@@ -71,7 +72,8 @@ class Stability(Invariant):
 
     def _compare(self, replica: Replica, shard: str, stable: Vector) -> None:
         for address in replica.state.members(shard):
-            if lacking := beyond(stable, self.disks(address).get(shard, {})):
+            gone = (address, shard) in self.monitor.dropped
+            if not gone and (lacking := beyond(stable, self.disks(address).get(shard, {}))):
                 me = replica.state.identity.address
                 self.accuse(
                     "stable", f"{me} takes {shard} {lacking} to be stable, but {address} has not got it on disk"

@@ -13,9 +13,8 @@ class Promptness(Invariant):
         """Whatever still waits after a tick lacks something, or names writers that the node does not know yet."""
         state = replica.state
         for waiter in replica.waiting.explained(state.now):
-            if not waiter["lacks"] and len(state.writers) == len(
-                state.configuration.nodes if state.configuration else ()
-            ):
+            bound = state.configuration is not None and state.configuration.is_bound()
+            if bound and not waiter["lacks"] and not waiter["epoch-needed"]:
                 self.accuse(
                     "waits-for-nothing", f"{state.identity.address} lacks nothing for {waiter}, which still waits"
                 )

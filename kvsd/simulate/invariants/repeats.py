@@ -38,7 +38,8 @@ class Repeats(Invariant):
         self._requests: dict[Dot, Request] = {}
         self._stamps: dict[str, int] = {}
         self._named: Counter[str] = Counter()
-        """How many ops came of requests with an id, by shard."""
+        """How many ops came of requests with an id, by shard; or may have, of what was taken over."""
+        self._taken_over: set[Dot] = set()
         self._forgetful: set[str] = set()
         """The shards in which a copy may have left out requests."""
         self._patchy: set[str] = set()
@@ -46,8 +47,13 @@ class Repeats(Invariant):
 
     def started(self, replica: Replica, saved: Saved) -> None:
         """What a replica had seen, it has seen; its disk remembers the requests behind that."""
+        instances = {address: instance for address, (instance, _) in saved.bindings.items()}
         for writer, role in saved.roles.items():
             self._seen[replica, writer] = dict(role.vector)
+            if saved.configuration and writer not in {
+                m.writer for m in saved.configuration.bound(instances).everyone()
+            }:
+                continue  # it is being forgotten
             found = {_name(request.record) for _, request in role.requests}
             if self._is_remembered(replica, role.shard) and role.shard not in self._patchy:
                 self._expect(replica, role.shard, {}, role.vector, found)
@@ -90,11 +96,15 @@ class Repeats(Invariant):
 
     def _applied(self, replica: Replica, role: bytes, op: Op) -> None:
         seen = self._seen.setdefault((replica, role), {})
-        deed = _deed(op) if op.record.request else None
+        deed = _deed(op) if op.is_own and op.record.request else None
         if deed and op.writer == role and self._is_remembered(replica, op.shard):
             self._look_for_earlier(replica, op, deed, seen)
         self._take_down(op, deed)
-        self._compare_stamps(replica, op)
+        if not op.is_own and (op.writer, op.counter) not in self._taken_over:
+            self._taken_over.add((op.writer, op.counter))
+            self._named[op.shard] += len(op.records) + len(op.requests)
+        for record in op.records:
+            self._compare_stamps(replica, op, record)
         seen[op.writer] = op.counter
 
     def _is_remembered(self, replica: Replica, shard: str) -> bool:
@@ -122,13 +132,13 @@ class Repeats(Invariant):
             self._deeds[dot], self._requests[dot] = deed, _name(op.record)
             self._dots[deed].add(dot)
 
-    def _compare_stamps(self, replica: Replica, op: Op) -> None:
-        request, stamp = op.record.request, op.record.hlc
+    def _compare_stamps(self, replica: Replica, op: Op, record: Record) -> None:
+        request, stamp = record.request, record.hlc
         if MINTED.fullmatch(request) and (known := self._stamps.setdefault(request, stamp)) != stamp:
             self._complain("one-stamp", replica, op, f"another try of the request {request} has the stamp {known}")
 
     def _complain(self, rule: str, replica: Replica, op: Op, why: str) -> None:
-        address, record = replica.state.identity.address, op.record
+        address, record = replica.state.identity.address, op.records[0]
         what = f"{op.writer.hex()}:{op.counter} ({record.key} := {record.value!r} of {record.hlc})"
         self.accuse(rule, f"{address} applied {what} although {why}")
 

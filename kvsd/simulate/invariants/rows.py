@@ -7,12 +7,16 @@ from collections import deque
 from collections.abc import Sequence
 
 from kvsd.replication.effects import DropRow, Keep, LogOp, SetRow, SetVector
+from kvsd.replication.placement import slot_of
 from kvsd.replication.record import Record
 from kvsd.replication.replica import Replica
 from kvsd.replication.saved import Saved
+from kvsd.replication.store import RowKey
 from kvsd.simulate.monitor import Invariant, Monitor
 
 Stamp = tuple[int, bytes]
+Cut = tuple[str, int, frozenset[tuple[bytes, int]]]
+"""A shard, an epoch and a vector."""
 
 
 class Rows(Invariant):
@@ -20,11 +24,11 @@ class Rows(Invariant):
 
     def __init__(self, monitor: Monitor) -> None:
         super().__init__(monitor)
-        self._stamps: dict[tuple[Replica, bytes, str], Stamp] = {}
-        self._forgotten: dict[str, dict[tuple[bytes, str], int]] = {}
+        self._stamps: dict[tuple[Replica, bytes, RowKey], Stamp] = {}
+        self._forgotten: dict[str, dict[tuple[bytes, RowKey], int]] = {}
         """By address: the stamps of the tombstones that were dropped there, by replica and key."""
-        self._cuts: dict[tuple[str, frozenset[tuple[bytes, int]]], dict[str, Stamp]] = {}
-        self._unsynced: dict[Replica, deque[tuple[int, str, dict[bytes, int], dict[str, Stamp]]]] = {}
+        self._cuts: dict[Cut, dict[str, Stamp]] = {}
+        self._unsynced: dict[Replica, deque[tuple[int, Cut, dict[str, Stamp]]]] = {}
         self.by_value: dict[str, set[int]] = {}
         """The stamps of all versions, by their values; a retry that came before its first try got another one."""
         self.by_request: dict[str, set[int]] = {}
@@ -36,8 +40,9 @@ class Rows(Invariant):
         forgotten = self._forgotten.setdefault(replica.state.identity.address, {})
         for writer, role in saved.roles.items():
             for row in role.rows:
-                self._stamps[replica, writer, row.record.key] = row.record.stamp
-                forgotten.pop((writer, row.record.key), None)
+                key = row.record.tenure, row.record.key
+                self._stamps[replica, writer, key] = row.record.stamp
+                forgotten.pop((writer, key), None)
 
     def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
         """Rows change."""
@@ -45,14 +50,14 @@ class Rows(Invariant):
             match change:
                 case SetRow(role, row):
                     self._set(replica, role, row.record)
-                case DropRow(role, _, key):
-                    self._drop(replica, role, key)
+                case DropRow(role, tenure, key):
+                    self._drop(replica, role, (tenure, key))
                 case LogOp(role, _, op):
-                    self._logged(replica, role, op.record)
+                    for record in op.records:
+                        self._logged(replica, role, record)
                 case SetVector(_, shard, vector):
-                    store = replica.state.roles[shard].store
-                    live = {row.record.key: row.record.stamp for row in store if row.record.value is not None}
-                    self._unsynced[replica].append((position, shard, vector, live))
+                    cut = (shard, replica.state.epoch, frozenset(vector.items()))
+                    self._unsynced[replica].append((position, cut, self._live(replica, shard)))
                 case _:
                     pass
 
@@ -62,13 +67,24 @@ class Rows(Invariant):
         while unsynced and unsynced[0][0] <= position:
             self._compare(replica, *unsynced.popleft()[1:])
 
+    @staticmethod
+    def _live(replica: Replica, shard: str) -> dict[str, Stamp]:
+        """The stamps of the live rows of a replica, of the tenures of the present."""
+        role, configuration = replica.state.roles.get(shard), replica.state.configuration
+        assert configuration is not None, "a role exists only in a configuration"
+        return {
+            row.record.key: row.record.stamp
+            for row in (role.store if role else ())
+            if row.record.value is not None and configuration.slots[slot_of(row.record.key)] == row.record.tenure
+        }
+
     def _set(self, replica: Replica, role: bytes, record: Record) -> None:
-        last = self._stamps.get((replica, role, record.key))
+        last = self._stamps.get((replica, role, (record.tenure, record.key)))
         if last and record.stamp <= last:
             self._complain("last-writer-wins", replica, record, f"it had one with the larger stamp {last[0]}")
-        self._stamps[replica, role, record.key] = record.stamp
+        self._stamps[replica, role, (record.tenure, record.key)] = record.stamp
 
-    def _drop(self, replica: Replica, role: bytes, key: str) -> None:
+    def _drop(self, replica: Replica, role: bytes, key: RowKey) -> None:
         stamp = self._stamps.pop((replica, role, key), (0, b""))[0]
         self._forgotten[replica.state.identity.address][role, key] = stamp
 
@@ -77,18 +93,18 @@ class Rows(Invariant):
             self.by_value.setdefault(record.value.decode("utf-8", "replace"), set()).add(record.hlc)
         if record.request:
             self.by_request.setdefault(record.request, set()).add(record.hlc)
-        forgotten = self._forgotten[replica.state.identity.address].get((role, record.key), 0)
+        forgotten = self._forgotten[replica.state.identity.address].get((role, (record.tenure, record.key)), 0)
         if record.hlc <= forgotten and self.monitor.trusting:
             self._complain("collected-too-early", replica, record, f"a tombstone of {forgotten} is forgotten already")
 
-    def _compare(self, replica: Replica, shard: str, vector: dict[bytes, int], live: dict[str, Stamp]) -> None:
+    def _compare(self, replica: Replica, cut: Cut, live: dict[str, Stamp]) -> None:
         """Replicas that have seen the same writes have the same live rows, whenever that was."""
-        known = self._cuts.setdefault((shard, frozenset(vector.items())), live)
+        known = self._cuts.setdefault(cut, live)
         if known != live:
             differ = {
                 key: (known.get(key), live.get(key)) for key in {*known, *live} if known.get(key) != live.get(key)
             }
-            address, seen = replica.state.identity.address, {writer.hex(): n for writer, n in vector.items()}
+            address, seen = replica.state.identity.address, {writer.hex(): n for writer, n in cut[2]}
             self.accuse("equal-vectors-equal-rows", f"{address} differs from another replica at {seen}: {differ}")
 
     def _complain(self, rule: str, replica: Replica, record: Record, why: str) -> None:

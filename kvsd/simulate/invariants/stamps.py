@@ -9,6 +9,7 @@ from kvsd.replication.effects import DropRow, Keep, LogOp, SetRow
 from kvsd.replication.record import Op, Row
 from kvsd.replication.replica import Replica
 from kvsd.replication.saved import Saved
+from kvsd.replication.store import RowKey
 from kvsd.simulate.monitor import Invariant, Monitor
 
 
@@ -18,7 +19,7 @@ class Stamps(Invariant):
     def __init__(self, monitor: Monitor) -> None:
         super().__init__(monitor)
         self._stamps: dict[tuple[bytes, int], int] = {}
-        self._rows: dict[tuple[Replica, bytes, str], int] = {}
+        self._rows: dict[tuple[Replica, bytes, RowKey], int] = {}
         self._latest: dict[Replica, int] = {}
 
     def started(self, replica: Replica, saved: Saved) -> None:
@@ -32,13 +33,14 @@ class Stamps(Invariant):
         for change in changes:
             match change:
                 case LogOp(role, _, op):
-                    if op.writer == role:
+                    if op.writer == role and op.is_own:
                         self._check(replica, op)
-                    self._stamps[op.writer, op.counter] = op.record.hlc
+                    if op.is_own:
+                        self._stamps[op.writer, op.counter] = op.record.hlc
                 case SetRow(role, row):
                     self._hold(replica, role, row)
-                case DropRow(role, _, key):
-                    self._rows.pop((replica, role, key), None)
+                case DropRow(role, tenure, key):
+                    self._rows.pop((replica, role, (tenure, key)), None)
                 case _:
                     pass
 
@@ -50,11 +52,11 @@ class Stamps(Invariant):
             self.accuse("clock-past-all", f"{address} holds a row of {latest}, its clock is only at {clock}")
 
     def _hold(self, replica: Replica, role: bytes, row: Row) -> None:
-        self._rows[replica, role, row.record.key] = row.record.hlc
+        self._rows[replica, role, (row.record.tenure, row.record.key)] = row.record.hlc
         self._latest[replica] = max(row.record.hlc, self._latest.get(replica, 0))
 
     def _check(self, replica: Replica, op: Op) -> None:
-        if op.record.hlc <= (there := self._rows.get((replica, op.writer, op.record.key), 0)):
+        if op.record.hlc <= (there := self._rows.get((replica, op.writer, (op.record.tenure, op.record.key)), 0)):
             self._complain("write-takes-effect", replica, op, f"the version that was there has the stamp {there}")
         for vector in op.record.dependencies.values():
             for dot in vector.items():

@@ -31,7 +31,7 @@ def repeat_before_sync(planting: Planting) -> None:
 def pushed_before_sync(planting: Planting) -> None:
     """An op goes to other members only once it is durable."""
     planting.rewrite(
-        Broadcast, "issue", ("state.out.send(address, Push([op]))", "state.out.send(address, Push([op]), 0)")
+        Broadcast, "_issue", ("state.out.send(address, Push([op]))", "state.out.send(address, Push([op]), 0)")
     )
 
 
@@ -51,7 +51,8 @@ def reported_before_sync(planting: Planting) -> None:
 
 def latest_vector_taken_for_durable(planting: Planting) -> None:
     """What is durable is the vector of the write that was synced, not the latest one."""
-    planting.rewrite(Role, "synced", ("self._vectors.popleft()[1]", "(self._vectors.popleft(), dict(self.vector))[1]"))
+    latest = "(self._vectors.popleft(), (0, dict(self.vector), self.marks))[1]"
+    planting.rewrite(Role, "synced", ("self._vectors.popleft()", latest))
 
 
 def all_rows_taken_for_durable(planting: Planting) -> None:

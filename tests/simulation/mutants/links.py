@@ -20,12 +20,8 @@ def never_trusted_again(planting: Planting) -> None:
 
 def never_woken(planting: Planting) -> None:
     """A request that waits is answered once it can be carried out."""
-    planting.rewrite(Waiting, "wake", ("if not _lacks(waiter):", "if False:"))
-    planting.rewrite(
-        Waiting,
-        "tick",
-        ("if now.monotonic >= waiter.deadline or not _lacks(waiter):", "if now.monotonic >= waiter.deadline:"),
-    )
+    planting.rewrite(Waiting, "wake", ("if waiter.role and not self._lacks(waiter):", "if False:"))
+    planting.rewrite(Waiting, "tick", (" or (waiter.role and not self._lacks(waiter))", ""))
 
 
 DEFECTS: list[Plant] = [seal_unchecked, never_trusted_again, never_woken]

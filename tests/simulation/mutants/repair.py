@@ -70,7 +70,7 @@ def log_skips_an_op(planting: Planting) -> None:
 
 def copy_sets_vector_back(planting: Planting) -> None:
     """A copy takes nothing back of what is here and not in the copy."""
-    planting.rewrite(Role, "absorb", ("join(self.vector, vector)", "self.vector = dict(vector)"))
+    planting.rewrite(Role, "absorb", ("join(self.vector, message.vector)", "self.vector = dict(message.vector)"))
 
 
 def log_stays_on_disk_after_copy(planting: Planting) -> None:

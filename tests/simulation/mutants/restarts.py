@@ -49,7 +49,7 @@ def served_before_meeting(planting: Planting) -> None:
 
 def reported_before_meeting(planting: Planting) -> None:
     """A node says nothing of what it has before it has met the others."""
-    planting.rewrite(Heartbeats, "message", ("{} if self._meeting.is_on() else ", ""))
+    planting.rewrite(Heartbeats, "message", ("{} if meeting else ", ""))
 
 
 ON_OLD_DISKS: list[Plant] = [old_disk_not_noticed, served_before_meeting, reported_before_meeting]

@@ -10,12 +10,13 @@ from kvsd.replication.collected import Collected
 from kvsd.replication.stability import Stability
 from tests.simulation.mutants.planting import Plant, Planting
 
-MEMBERS = "for address in self._state.members(shard)"
+MEMBERS = "for member in roster.shard(shard).replicas()]"
+MINE = "member.node == self._state.identity.address"
 
 
 def collected_at_once(planting: Planting) -> None:
     """A tombstone is dropped only once every member has it."""
-    planting.rewrite(Stability, "collectable", ("row.counter <= stable.get(row.writer, 0) and ", ""))
+    planting.rewrite(Stability, "collectable", ("row.counter <= stable.get(row.writer, 0)", "True"))
 
 
 def collected_unheard(planting: Planting) -> None:
@@ -25,7 +26,7 @@ def collected_unheard(planting: Planting) -> None:
 
 def collected_before_its_causes(planting: Planting) -> None:
     """A tombstone is dropped only once all that the deletion depends on is stable too."""
-    planting.rewrite(Stability, "collectable", (" and not self.unstable(row.record.dependencies)", ""))
+    planting.rewrite(Stability, "collectable", ("not self.unstable(row.record.dependencies)", "True"))
 
 
 def collected_stamps_forgotten(planting: Planting) -> None:
@@ -41,11 +42,7 @@ def collected_bound_not_raised(planting: Planting) -> None:
 
 def own_vector_taken_for_stable(planting: Planting) -> None:
     """Stable is what every member has, not what this one has."""
-    planting.rewrite(
-        Stability,
-        "_vector",
-        (MEMBERS, f"{MEMBERS} if address == self._state.identity.address or not self._state.roles"),
-    )
+    planting.rewrite(Stability, "_vector", (MEMBERS, f"{MEMBERS[:-1]} if {MINE} or not self._state.roles]"))
 
 
 def joined_instead_of_met(planting: Planting) -> None:
@@ -62,18 +59,20 @@ def joined_instead_of_met(planting: Planting) -> None:
 
 def missing_report_ignored(planting: Planting) -> None:
     """While a member's report is missing nothing is stable."""
-    planting.rewrite(Stability, "_vector", (" if None not in reports else {}", ""))
+    planting.rewrite(Stability, "_vector", (" if None not in seen else {}", ""))
 
 
 def only_reachable_members_count(planting: Planting) -> None:
     """A member counts for what is stable also while it can't be reached."""
-    reachable = "address == self._state.identity.address or self._state.usable(address)"
-    planting.rewrite(Stability, "_vector", (MEMBERS, f"{MEMBERS} if {reachable}"))
+    reachable = f"{MINE} or self._state.usable(member.node)"
+    planting.rewrite(Stability, "_vector", (MEMBERS, f"{MEMBERS[:-1]} if {reachable}]"))
 
 
 def undurable_taken_for_stable(planting: Planting) -> None:
     """Stable is what every member has durably, this one too."""
-    planting.rewrite(Stability, "_report", ("return role.durable if role", "return role.vector if role"))
+    report = "self._reports.vector(member.node, shard)"
+    applied = "(self._state.roles[shard].vector if shard in self._state.roles else None)"
+    planting.rewrite(Stability, "_vector", (report, f"{applied} if {MINE} else {report}"))
 
 
 DEFECTS: list[Plant] = [

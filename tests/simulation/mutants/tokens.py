@@ -13,7 +13,7 @@ from tests.simulation.mutants.planting import Plant, Planting
 
 def token_unchecked(planting: Planting) -> None:
     """A request is served only where all that its token depends on in the key's shard is there."""
-    planting.rewrite(Serving, "_unmet", (" or (shard == role.shard and writer in lacking)", ""))
+    planting.rewrite(Serving, "_unmet", ("self._past.lacking(role, tenure, token)", "{}"))
     planting.rewrite(Role, "apply", AFTER_CAUSES)
 
 

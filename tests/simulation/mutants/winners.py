@@ -46,7 +46,8 @@ def tombstone_outlives_its_row(planting: Planting) -> None:
 
 def overwritten_counted_twice(planting: Planting) -> None:
     """A key that is overwritten is still one key."""
-    planting.rewrite(Store, "live_keys", ("len(self._rows)", "len(self._arrivals)"))
+    overwritten = "None if after and not after.record.is_tombstone else before"
+    planting.rewrite(Store, "_count", ("((before, -1), (after, 1))", f"(({overwritten}, -1), (after, 1))"))
 
 
 DEFECTS: list[Plant] = [

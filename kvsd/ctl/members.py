@@ -1,0 +1,117 @@
+"""
+The verbs about nodes: add-member, add, remove, forget, losses.
+"""
+
+from urllib.parse import quote
+
+import click
+from rich.text import Text
+
+from kvsd.ctl.answers import Losses, Status
+from kvsd.ctl.failures import WRONG, Failure
+from kvsd.ctl.options import Call, address, pass_call, shared
+from kvsd.ctl.screen import Sheet
+from kvsd.ctl.words import count, harmless, things
+
+NODE = "socket-address"
+BUSY_HINT = {409: "follow it with 'kvsctl progress', or end it with 'kvsctl abort'"}
+
+node_named = click.argument("target", metavar="NODE", type=address)
+
+
+def change(call: Call, method: str, path: str, fields: dict[str, object], then: str = "") -> None:
+    """Have a change about a node carried out, and write what the node said, and ``then`` what to do next."""
+    with call.cluster() as cluster:
+        reply = cluster.change(method, path, fields, BUSY_HINT)
+    if call.as_json:
+        call.screen().document(reply.text)
+    else:
+        call.screen().say(f"{fields[NODE]}: {harmless(str(reply.body.get('result', 'done')))}{then}")
+
+
+@click.command("add-member")
+@click.argument("shard")
+@node_named
+@shared
+@pass_call
+def add_member(call: Call, shard: str, target: str) -> None:
+    """Make NODE, which is in the view, a member of SHARD; it copies the shard's keys first."""
+    change(call, "PUT", f"/shard/add-member/{quote(shard, safe='')}", {NODE: target}, f" {harmless(shard)}")
+
+
+@click.command()
+@node_named
+@shared
+@pass_call
+def add(call: Call, target: str) -> None:
+    """Put NODE into the view of all nodes."""
+    hint = ". If it is in no shard, 'kvsctl add-member SHARD NODE' or 'kvsctl reshard N' gives it keys."
+    change(call, "PUT", "/view", {NODE: target}, hint)
+
+
+@click.command()
+@node_named
+@shared
+@pass_call
+def remove(call: Call, target: str) -> None:
+    """Take NODE out of the view of all nodes; it stays out until it is started again or added."""
+    change(call, "DELETE", "/view", {NODE: target}, " from the view")
+
+
+@click.command()
+@node_named
+@click.option("--accept-loss", is_flag=True, help="Yes, give up what that node alone has.")
+@shared
+@pass_call
+def forget(call: Call, target: str, accept_loss: bool) -> None:
+    """
+    Give up NODE, which is down and will never come back.
+
+    Writes that it acknowledged and that no other node has got are lost. Without --accept-loss nothing is done.
+    """
+    if not accept_loss:
+        hint = f"to go on: {call.command(f'forget {target} --accept-loss')}"
+        raise Failure(WRONG, f"{target} is not forgotten: {what_may_be_lost(call, target)}", hint, {"node": target})
+    then = ". 'kvsctl losses' shows what was lost."
+    change(call, "PUT", "/kvsd/forget", {NODE: target, "accept-loss": True}, then)
+
+
+def what_may_be_lost(call: Call, target: str) -> str:
+    """What forgetting a node may cost, with what is known of the node where somebody can be asked."""
+    always = "what it has acknowledged and no other node has got would be lost for ever"
+    try:
+        with call.cluster() as cluster:
+            status = cluster.get("/kvsd/status").read(Status)
+    except Failure:
+        return always
+    seen = status.nodes.get(target)
+    if seen is None:
+        return f"{always}; {status.address} does not know that node"
+    place = f"{seen.role} of {seen.shard}" if seen.shard else "in no shard"
+    alive = ", so wait for it or end it in order instead" if seen.state == "alive" else ""
+    unstable = f"; {things(status.unstable, 'write')} known at {status.address} may not be at all members yet"
+    return f"{always}; it is {seen.state}, {place}{alive}{unstable if status.unstable else ''}"
+
+
+@click.command()
+@shared
+@pass_call
+def losses(call: Call) -> None:
+    """Show what was lost with nodes that were forgotten."""
+    with call.cluster() as cluster:
+        reply = cluster.get("/kvsd/losses")
+    if call.as_json:
+        call.screen().document(reply.text)
+        return
+    known = reply.read(Losses).losses
+    call.screen().say(losses_sheet(Losses(known)) if known else "Nothing was ever lost with a forgotten node.")
+
+
+def losses_sheet(losses: Losses) -> Sheet:
+    """The writers of forgotten nodes, and how many of their writes are gone."""
+    sheet = Sheet(["shard", "node", "writer", ">writes known", ">kept", ">lost"])
+    for each in losses.losses:
+        style = "green" if each.lost == 0 else "red"
+        row = [harmless(each.shard), harmless(each.node), harmless(each.writer), count(each.known), count(each.kept)]
+        sheet.add(*row, Text(count(each.lost), style=style))
+    return sheet

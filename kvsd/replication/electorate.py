@@ -1,0 +1,40 @@
+"""
+The electorate: who decides what follows a configuration, and how many of them it takes.
+
+It takes a majority.  A voter whose disk is gone can't answer any more; its vote is not needed where all others agree
+and the destroyed are at most half of the voters: any majority of before has then one among those that are left.
+"""
+
+from collections.abc import Collection
+
+from kvsd.replication.messages import Message
+from kvsd.replication.state import State
+
+
+class Electorate:
+    """The voters of the configuration in force."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def addresses(self) -> list[str]:
+        """The addresses of the voters."""
+        return self._state.configuration.voters() if self._state.configuration else []
+
+    def has(self, address: str) -> bool:
+        """Whether a node is a voter."""
+        return address in self.addresses()
+
+    def is_quorum(self, voters: Collection[str]) -> bool:
+        """Whether these are a majority, or all whose disks are left, and no fewer than half."""
+        every = self.addresses()
+        if 2 * len(voters) > len(every):
+            return True
+        left = {address for address in every if not self._state.is_destroyed(address)}
+        return set(voters) == left and 2 * len(left) >= len(every)
+
+    def tell(self, message: Message) -> None:
+        """Send a message to all other voters."""
+        for address in self.addresses():
+            if address != self._state.identity.address:
+                self._state.out.send(address, message)

@@ -1,0 +1,98 @@
+"""
+Duties towards nodes: they are let in, named, given up where their disks are gone, and given a place.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from kvsd.replication import changes
+from kvsd.replication.configuration import Configuration, shard_number
+from kvsd.replication.duty import Step, Wait
+from kvsd.replication.membership import Membership
+from kvsd.replication.reports import Reports
+from kvsd.replication.state import State
+
+
+class NodeDuties:
+    """What should follow for the sake of nodes."""
+
+    def __init__(self, state: State, membership: Membership, wait: Wait) -> None:
+        self._state = state
+        self._membership = membership
+        self._reports = Reports(state)
+        self._wait = wait
+
+    @property
+    def _configuration(self) -> Configuration:
+        assert self._state.configuration is not None, "duties are seen to in a configuration"
+        return self._state.configuration
+
+    def admit(self) -> Iterator[Step]:
+        """Let in the nodes that want to be."""
+        for address, (instance, _) in sorted(self._membership.announced.items()):
+            if address not in self._configuration.nodes:
+                yield f"let {address} in", partial(changes.add_node, self._configuration, address, instance)
+
+    def bind(self) -> Iterator[Step]:
+        """Find out which instance a node is that was added by its address alone."""
+        for address, instance in self._configuration.nodes.items():
+            peer = self._state.liveness.peers.get(address)
+            if not instance and peer and peer.instance:
+                yield f"bound {address}", partial(changes.bind_node, self._configuration, address, peer.instance)
+            elif not instance:
+                self._wait("bind", f"{address} was never heard of")
+
+    def lose(self) -> Iterator[Step]:
+        """Give up the writers of a node that came back with an empty disk."""
+        for address in self._configuration.nodes:
+            if self._state.is_destroyed(address):
+                instance = self._state.liveness.peers[address].instance
+                known = self.known()
+                yield (
+                    f"took in {address}, whose disk is gone",
+                    partial(changes.lose, self._configuration, address, instance, known),
+                )
+
+    def known(self) -> Mapping[bytes, int]:
+        """Up to which of its writes each writer was heard of."""
+        known: dict[bytes, int] = {}
+        for shard in self._configuration.shards:
+            for writer, counter in self._reports.furthest(shard).items():
+                known[writer] = max(counter, known.get(writer, 0))
+        return known
+
+    def settle(self) -> Iterator[Step]:
+        """Find out what is left of the writes of a writer whose disk is gone: all who may have some agree by now."""
+        for writer, loss in sorted(self._configuration.lost.items()):
+            if loss.kept is None:
+                kept = self._kept(writer, loss.shard)
+                if kept is not None:
+                    yield (
+                        f"settled the losses of {loss.node} in {loss.shard}",
+                        partial(changes.settle, self._configuration, writer, kept),
+                    )
+
+    def _kept(self, writer: bytes, shard: str) -> int | None:
+        holders = self._configuration.shards[shard].holders() if shard in self._configuration.shards else ()
+        counters = set()
+        for member in holders:
+            report = self._reports.vector(member.node, shard)
+            if report is None:
+                self._wait("settle", f"{member.node} has not said what it has of {shard}")
+                return None
+            counters.add(report.get(writer, 0))
+        if len(counters) > 1:
+            self._wait("settle", f"the members of {shard} have not yet told each other what they have")
+            return None
+        return counters.pop() if counters else 0
+
+    def place(self) -> Iterator[Step]:
+        """Give nodes a place that were left out because they were down."""
+        configuration = self._configuration
+        for address in configuration.absent:
+            if self._state.usable(address) or address == self._state.identity.address:
+                shard = min(configuration.shard_ids(), key=lambda s: (len(configuration.assigned(s)), shard_number(s)))
+                yield (
+                    f"gave {address} a place in {shard}",
+                    partial(changes.add_learner, self._configuration, shard, address),
+                )

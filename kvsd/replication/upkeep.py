@@ -1,0 +1,25 @@
+"""
+Upkeep: rows that no configuration needs any more, and roles that are over, are forgotten little by little.
+"""
+
+from kvsd.replication.effects import DropRole
+from kvsd.replication.state import State
+
+
+class Upkeep:
+    """Sweeps this node's roles."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def tick(self) -> None:
+        """Look at some rows."""
+        state, room = self._state, self._state.limits.sweep_rows
+        for role in state.roles.values():
+            for change in role.sweep(room):
+                state.out.keep(change)
+        for role in list(state.dissolving):
+            for change in role.dissolve(room):
+                state.out.keep(change)
+                if isinstance(change, DropRole):
+                    state.dissolving.remove(role)

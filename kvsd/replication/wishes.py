@@ -1,0 +1,137 @@
+"""
+What should follow the configuration in force, where a client has asked for a change.
+"""
+
+from dataclasses import dataclass
+
+from kvsd.replication.changes import add_learner, add_node, lose, remove_node
+from kvsd.replication.configuration import Configuration
+from kvsd.replication.duties import Duties
+from kvsd.replication.effects import Ticket
+from kvsd.replication.requests import (
+    AbortReshard,
+    AddMember,
+    AddNode,
+    Begun,
+    Change,
+    Changed,
+    Conflict,
+    ForgetNode,
+    Outcome,
+    Refused,
+    RemoveNode,
+    Reshard,
+    Unknown,
+)
+from kvsd.replication.resharding import abort, begin_reshard
+from kvsd.replication.state import State
+
+NO_SUCH_NODE = "View has no such replica"
+NO_SUCH_SHARD = "Shard does not exist"
+
+
+@dataclass
+class Asked:
+    """A change that a client waits for: since when (monotonic seconds), and how far it is."""
+
+    ticket: Ticket
+    change: Change
+    since: float
+    proposed: bool = False
+    """Whether something was proposed for it, so that what it asks for was not there already."""
+    started: int = 0
+    """The epoch in which the reshard that it asked for began."""
+    outcome: Outcome | None = None
+    """What is to be answered once the change is known everywhere."""
+    done: float = 0.0
+    """Since when it is in force (monotonic seconds)."""
+
+
+class Wishes:
+    """Looks at the configuration and says what is still to be done for a wish, or how it ended."""
+
+    def __init__(self, state: State, duties: Duties) -> None:
+        self._state = state
+        self._duties = duties
+
+    def following(self, asked: Asked, configuration: Configuration) -> Configuration | Outcome | None:
+        """What should follow; an outcome where nothing has to; None where it can't be said yet."""
+        match asked.change:
+            case AddNode(address):
+                return self._add_node(asked, configuration, address)
+            case RemoveNode(address):
+                return self._remove_node(asked, configuration, address)
+            case ForgetNode(address):
+                return self._forget_node(asked, configuration, address)
+            case AddMember(shard, address):
+                return self._add_member(asked, configuration, shard, address)
+            case Reshard(count, wait):
+                return self._reshard(asked, configuration, count, wait=wait)
+            case AbortReshard():
+                return self._abort(asked, configuration)
+
+    def _in_view(self, address: str) -> bool:
+        state = self._state
+        return address in state.liveness.view(state.now.monotonic) and self._is_node(address)
+
+    def _is_node(self, address: str) -> bool:
+        return self._state.configuration is not None and address in self._state.configuration.nodes
+
+    def _add_node(self, asked: Asked, configuration: Configuration, address: str) -> Configuration | Outcome:
+        if address in configuration.nodes:
+            anew = asked.proposed or not self._in_view(address)
+            self._state.liveness.expect(address, self._state.now.monotonic)
+            return Changed(anew)
+        return add_node(configuration, address)
+
+    def _remove_node(self, asked: Asked, configuration: Configuration, address: str) -> Configuration | Outcome:
+        if not self._is_node(address):
+            return Changed() if asked.proposed else Unknown(NO_SUCH_NODE)
+        if not asked.proposed and not self._in_view(address):
+            return Unknown(NO_SUCH_NODE)
+        return remove_node(configuration, address, self._duties.live())
+
+    def _forget_node(self, asked: Asked, configuration: Configuration, address: str) -> Configuration | Outcome:
+        holds = any(member.node == address for member in configuration.everyone())
+        if not self._is_node(address) and not holds:
+            return Changed() if asked.proposed else Unknown(NO_SUCH_NODE)
+        if self._state.usable(address) or address == self._state.identity.address:
+            return Refused(f"{address} is up: remove it instead, which loses nothing")
+        return lose(configuration, address, None, self._duties.known())
+
+    def _add_member(
+        self, asked: Asked, configuration: Configuration, shard: str, address: str
+    ) -> Configuration | Outcome | None:
+        if shard not in configuration.shard_ids():
+            return Unknown(NO_SUCH_SHARD)
+        if address in configuration.assigned(shard):
+            return Changed(asked.proposed)
+        if not self._in_view(address):
+            return Unknown(NO_SUCH_NODE)
+        if not configuration.nodes[address]:
+            return None  # it was added a moment ago, and is being found out about
+        return add_learner(configuration, shard, address)
+
+    def _reshard(
+        self, asked: Asked, configuration: Configuration, count: int, *, wait: bool
+    ) -> Configuration | Outcome | None:
+        pending = configuration.pending
+        if asked.started:
+            if pending and pending.started == asked.started:
+                return None if wait else Begun()
+            done = len(configuration.shard_ids()) == count
+            return (
+                Changed() if done else Conflict("The reshard was given up, as somebody asked for that or it was stuck")
+            )
+        if pending and asked.proposed and pending.shard_count == count:
+            asked.started = pending.started
+            return None if wait else Begun()
+        if pending:
+            return Conflict(f"A reshard to {pending.shard_count} shards is under way, since epoch {pending.started}")
+        following = begin_reshard(configuration, count, self._duties.live())
+        return Changed(asked.proposed) if following is None else following
+
+    def _abort(self, asked: Asked, configuration: Configuration) -> Configuration | Outcome:
+        if configuration.pending is None:
+            return Changed() if asked.proposed else Unknown("No reshard is under way")
+        return abort(configuration)

@@ -1,0 +1,78 @@
+"""
+What is asked of the doors that change the cluster: bodies, parsed and checked once, and answers.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct, field
+from twisted.web.server import Request
+
+from kvsd.replication.requests import Begun, Changed, Outcome
+from kvsd.resources.door import Rejected, Reply, RequestLimits, json_reply, read_body, read_json
+from kvsd.resources.outcomes import refusal
+from kvsd.settings import is_address
+
+MAX_SHARDS = 4096
+
+
+class _Address(Struct):
+    address: str = field(name="socket-address")
+
+
+class _Forgotten(Struct):
+    address: str = field(name="socket-address")
+    accept_loss: bool = field(name="accept-loss", default=False)
+
+
+class _Count(Struct):
+    count: Annotated[int, Meta(ge=1)] = field(name="shard-count")
+
+
+_address = msgspec.json.Decoder(_Address)
+_forgotten = msgspec.json.Decoder(_Forgotten)
+_count = msgspec.json.Decoder(_Count)
+
+
+def read_address(request: Request, limits: RequestLimits) -> str:
+    """The node that a request is about.  Raises Rejected where its body names none."""
+    address = read_json(read_body(request, limits.max_body_bytes), _address, limits.max_depth).address
+    return _checked(address)
+
+
+def read_forgotten(request: Request, limits: RequestLimits) -> str:
+    """The node that is to be forgotten.  Raises Rejected where the body names none or does not accept the loss."""
+    body = read_json(read_body(request, limits.max_body_bytes), _forgotten, limits.max_depth)
+    if not body.accept_loss:
+        raise Rejected(400, "Forgetting a node loses what only it had: say so with accept-loss true")
+    return _checked(body.address)
+
+
+def _checked(address: str) -> str:
+    if not is_address(address):
+        raise Rejected(400, "socket-address is not IP:PORT")
+    return address
+
+
+def read_count(request: Request, limits: RequestLimits) -> int:
+    """The number of shards that is asked for.  Raises Rejected where the body has none."""
+    return read_json(read_body(request, limits.max_body_bytes), _count, limits.max_depth).count
+
+
+def read_count_in_query(request: Request) -> int:
+    """The number of shards in a query.  Raises Rejected where there is none, or where it is no number from 1."""
+    values = request.args.get(b"shard-count", []) if request.args else []
+    if len(values) != 1 or not values[0].isdigit() or not 1 <= int(values[0][:9]) <= MAX_SHARDS:
+        raise Rejected(400, "shard-count must be given once in the query, as a number from 1")
+    return int(values[0])
+
+
+def change_reply(outcome: Outcome, result: str, unchanged: str, *, created: bool = False) -> Reply:
+    """The reply to a change: ``result`` if it was made, ``unchanged`` if there was nothing to do."""
+    if isinstance(outcome, Begun):
+        return json_reply(202, {"result": "started", "status": "/kvsd/reshard"})
+    if isinstance(outcome, Changed):
+        if outcome.anew:
+            return json_reply(201 if created else 200, {"result": result})
+        return json_reply(200, {"result": unchanged})
+    return refusal(outcome).reply

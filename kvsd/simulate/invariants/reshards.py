@@ -1,0 +1,151 @@
+"""
+Changing clusters: one configuration an epoch; only members of the owner write; what is said to be covered is there, and
+nothing comes of a shard that was said to be done with.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from kvsd.replication.configuration import Configuration
+from kvsd.replication.effects import DropRole, Keep, LogOp, SetConfiguration, SetMarks, SetVector
+from kvsd.replication.marks import NO_MARKS, Final, Marks
+from kvsd.replication.placement import slot_of
+from kvsd.replication.record import Op, Record
+from kvsd.replication.replica import Replica
+from kvsd.replication.saved import Saved
+from kvsd.simulate.monitor import Invariant, Monitor
+
+
+class Roles(Invariant):
+    """Notes under what names nodes keep replicas on their disks."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        super().__init__(monitor)
+        self.known: dict[str, dict[bytes, str]] = {}
+        """By address, the writers that it is, with their shards."""
+
+    def started(self, replica: Replica, saved: Saved) -> None:
+        """What the disk knows."""
+        roles = {writer: role.shard for writer, role in saved.roles.items()}
+        self.known[replica.state.identity.address] = roles
+
+    def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
+        """A vector is kept."""
+        address = replica.state.identity.address
+        for change in changes:
+            match change:
+                case SetVector(role, shard):
+                    self.known.setdefault(address, {})[role] = shard
+                case DropRole(role):
+                    if shard := self.known[address].pop(role, ""):
+                        self.monitor.dropped.add((address, shard))
+                case _:
+                    pass
+
+
+class Chain(Invariant):
+    """Epochs follow one another, and no two configurations have the same."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        super().__init__(monitor)
+        self._decided: dict[int, Configuration] = {}
+        self._epochs: dict[Replica, int] = {}
+
+    def started(self, replica: Replica, saved: Saved) -> None:
+        """What the disk knows."""
+        self._epochs[replica] = saved.configuration.epoch if saved.configuration else 0
+
+    def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
+        """Configurations are adopted, and ops issued."""
+        for change in changes:
+            match change:
+                case SetConfiguration(configuration):
+                    self._adopted(replica, configuration)
+                case LogOp(role, _, op) if op.writer == role:
+                    self._issued(replica, op)
+                case _:
+                    pass
+
+    def _adopted(self, replica: Replica, configuration: Configuration) -> None:
+        address, epoch = replica.state.identity.address, configuration.epoch
+        if epoch < self._epochs[replica]:
+            self.accuse("epochs-increase", f"{address} goes back from epoch {self._epochs[replica]} to {epoch}")
+        self._epochs[replica] = epoch
+        known = self._decided.setdefault(epoch, configuration)
+        if epoch > 1 and known != configuration:
+            self.accuse("one-configuration-an-epoch", f"{address} adopted another configuration of epoch {epoch}")
+
+    def _issued(self, replica: Replica, op: Op) -> None:
+        """Only a member writes, and for its clients only to slots that its shard owns and of which it has a copy."""
+        address, role, configuration = replica.state.identity.address, None, replica.state.configuration
+        for own in replica.state.roles.values():
+            role = own if own.writer == op.writer else role
+        if role is None or configuration is None:
+            return  # it was a member when the event began
+        if op.is_own and op.epoch == configuration.epoch:
+            record = op.record
+            tenure, owner = configuration.owner(slot_of(record.key))
+            ready = not configuration.tenures[tenure].lineage or tenure in role.marks.ready
+            if (record.tenure, op.shard) != (tenure, owner) or not ready:
+                self.accuse("serve-rule", f"{address} wrote {record.key} of tenure {record.tenure} in {op.shard}")
+
+
+class Covers(Invariant):
+    """Keeps all writes of clients, and compares them with what replicas say to have taken over."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        super().__init__(monitor)
+        self._writes: defaultdict[bytes, dict[int, Record]] = defaultdict(dict)
+        self._marks: dict[tuple[Replica, bytes], Marks] = {}
+        self._finals: dict[Final, str] = {}
+
+    def started(self, replica: Replica, saved: Saved) -> None:
+        """What the disk knows."""
+        for writer, role in saved.roles.items():
+            self._marks[replica, writer] = role.marks
+
+    def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
+        """Writes are issued, and marks are raised."""
+        for change in changes:
+            match change:
+                case LogOp(role, _, op) if op.is_own:
+                    if op.writer == role:
+                        self._check_final(replica, op)
+                    self._writes[op.writer][op.counter] = op.record
+                case SetMarks(role, marks):
+                    self._check_marks(replica, role, marks)
+                case _:
+                    pass
+
+    def _check_marks(self, replica: Replica, writer: bytes, marks: Marks) -> None:
+        before = self._marks.get((replica, writer), NO_MARKS)
+        self._marks[replica, writer] = marks
+        for tenure, covered in marks.cover.items():
+            for shard, vector in covered.items():
+                seen = before.covered(tenure, shard)
+                for author, counter in vector.items():
+                    for number in range(seen.get(author, 0) + 1, counter + 1):
+                        self._check_cover(replica, writer, tenure, self._writes[author].get(number))
+        for final in marks.final:
+            self._finals.setdefault(final, replica.state.identity.address)
+
+    def _check_cover(self, replica: Replica, writer: bytes, tenure: int, record: Record | None) -> None:
+        """A write that concerns a tenure is there, or a later version, unless that was collected."""
+        role = next((role for role in replica.state.roles.values() if role.writer == writer), None)
+        roster = replica.state.roster
+        if record is None or role is None or roster is None or not self.monitor.trusting:
+            return
+        if roster.concerns(tenure, record):
+            row = role.store.get(tenure, record.key)
+            forgotten = role.collected.stamp_of((tenure, record.key))
+            if record.hlc > forgotten and (row is None or row.record.stamp < record.stamp):
+                me, what = replica.state.identity.address, f"{record.key} := {record.value!r} of {record.origin}"
+                self.accuse("cover-sound", f"{me} says that tenure {tenure} has all up to {what}, and has not got that")
+
+    def _check_final(self, replica: Replica, op: Op) -> None:
+        """Nothing new comes of a source that is done with."""
+        roster = replica.state.roster
+        for final, who in self._finals.items():
+            if final.shard == op.shard and roster and roster.concerns(final.tenure, op.record):
+                me = replica.state.identity.address
+                self.accuse("final-sound", f"{me} wrote {op.record.key} in {op.shard} after {who} had noted {final}")

@@ -1,0 +1,112 @@
+"""kvsctl add, remove, add-member, forget and losses: the nodes of a cluster."""
+
+from tests.ctl_case import CtlCase
+
+NODE = "10.0.0.4:8090"
+
+
+class ViewTests(CtlCase):
+    """Who is up."""
+
+    def test_add(self) -> None:
+        """A node is added once; what to do next is said."""
+        self.assertIn(f"{NODE}: added. If it is in no shard, 'kvsctl add-member", self.ctl("add", NODE).output)
+        self.assertIn(f"{NODE}: already present", self.ctl("add", NODE).output)
+        self.assertEqual(self.node.asked[0].fields, {"socket-address": NODE})
+
+    def test_remove(self) -> None:
+        """A node is removed once; the second time there is none."""
+        self.ctl("add", NODE)
+        self.assertEqual(self.ctl("remove", NODE).output, f"{NODE}: deleted from the view\n")
+        self.assertIn("View has no such replica", self.fails(1, "remove", NODE))
+
+    def test_remove_refused(self) -> None:
+        """A node that its shard can't do without stays."""
+        error = "s0 would have no live member"
+        self.node.answers["DELETE", "/view"] = (400, {"error": error})
+        self.assertIn(error, self.fails(2, "remove", NODE))
+
+    def test_json(self) -> None:
+        """With --json the node's answers are written."""
+        self.assertEqual(self.ctl_json("add", NODE), {"result": "added"})
+        self.assertEqual(self.ctl_json("remove", NODE), {"result": "deleted"})
+
+
+class MemberTests(CtlCase):
+    """Who is a member of which shard."""
+
+    def test_add_member(self) -> None:
+        """A node becomes a member."""
+        self.assertEqual(self.ctl("add-member", "s0", NODE).output, f"{NODE}: node added to shard s0\n")
+        self.assertEqual(self.node.asked[0].fields, {"socket-address": NODE})
+        self.assertEqual(self.ctl_json("add-member", "s0", NODE), {"result": "node added to shard"})
+
+    def test_unknown_shard(self) -> None:
+        """An unknown shard is not found; its name can't reach outside of its place in the path."""
+        self.node.answers["PUT", "/shard/add-member/s9"] = (404, {"error": "Shard does not exist"})
+        line = self.fails(1, "add-member", "s9", NODE)
+        self.assertTrue(line.startswith(f"kvsctl add-member s9 {NODE}: {self.node.address}: Shard does not"), line)
+        self.fails(1, "add-member", "../../view", NODE)
+        self.assertEqual(self.node.paths("PUT")[-1], "/shard/add-member/..%2F..%2Fview")
+
+    def test_conflict(self) -> None:
+        """While another change is under way it is said how to look at that."""
+        self.node.answers["PUT", "/shard/add-member/s0"] = (409, {"error": "A reshard is under way"})
+        self.assertIn("kvsctl progress", self.fails(3, "add-member", "s0", NODE))
+
+
+class ForgetTests(CtlCase):
+    """Nodes that never come back."""
+
+    def test_refused_without_consent(self) -> None:
+        """Without --accept-loss nothing is done but to say what may be lost."""
+        self.node.others = {NODE: {"state": "down", "shard": "s0", "role": "member"}}
+        self.node.figures = {"unstable": 3}
+        line = self.fails(2, "forget", NODE)
+        for words in ("no other node has got would be lost for ever", "it is down, member of s0", "3 writes known"):
+            self.assertIn(words, line)
+        self.assertIn(f"kvsctl --node {self.node.address} forget {NODE} --accept-loss", line)
+        self.assertEqual(self.node.paths("PUT"), [])
+
+    def test_refused_though_alive(self) -> None:
+        """For a node that is alive there is a better way."""
+        self.node.others = {NODE: {"state": "alive", "shard": None, "role": "none"}}
+        self.assertIn("it is alive, in no shard, so wait for it or end it", self.fails(2, "forget", NODE))
+
+    def test_refused_for_an_unknown_node(self) -> None:
+        """A node that nobody knows is told as that; it may be a slip of the pen."""
+        self.assertIn("does not know that node", self.fails(2, "forget", NODE))
+
+    def test_refused_while_nobody_can_be_asked(self) -> None:
+        """The refusal needs no node that answers."""
+        result = self.run_bare("--node", self.dead_node(), "forget", NODE)
+        self.assertEqual(result.exit_code, 2)
+        self.assertIn("lost for ever", result.stderr)
+
+    def test_accepted(self) -> None:
+        """With --accept-loss the node is forgotten."""
+        said = self.ctl("forget", NODE, "--accept-loss").output
+        self.assertEqual(said, f"{NODE}: forgotten. 'kvsctl losses' shows what was lost.\n")
+        self.assertEqual(self.node.asked[-1].fields, {"socket-address": NODE, "accept-loss": True})
+        self.assertEqual(self.ctl_json("forget", NODE, "--accept-loss"), {"result": "forgotten"})
+
+
+class LossTests(CtlCase):
+    """What was lost."""
+
+    def test_nothing(self) -> None:
+        """Mostly nothing."""
+        self.assertEqual(self.ctl("losses").output, "Nothing was ever lost with a forgotten node.\n")
+        self.assertEqual(self.ctl_json("losses"), {"losses": []})
+
+    def test_some(self) -> None:
+        """Each writer is listed; what nobody knows is a question mark."""
+        self.node.losses = [
+            {"shard": "s0", "node": NODE, "writer": "a1b2c3d4e5f6", "known": 17, "kept": 15, "lost": 2},
+            {"shard": "s1", "node": NODE, "writer": "a1b2c3d4e5f7", "known": 1234, "kept": None, "lost": None},
+        ]
+        header, first, second = (line.split() for line in self.ctl("losses").output.splitlines())
+        self.assertEqual(header, ["shard", "node", "writer", "writes", "known", "kept", "lost"])
+        self.assertEqual(first, ["s0", NODE, "a1b2c3d4e5f6", "17", "15", "2"])
+        self.assertEqual(second, ["s1", NODE, "a1b2c3d4e5f7", "1,234", "?", "?"])
+        self.assertEqual(self.ctl_json("losses"), {"losses": self.node.losses})
