@@ -11,79 +11,22 @@ import json
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.traffic import MISTAKES_SHOWN, Advance, Traffic, TrafficError
-from kvsd.local.cluster import ClusterError, LocalCluster, addresses_from, end_on_signals, get_json
-from kvsd.replication.placement import SLOTS
+from benchmarks.figures import Moved, Stretch, show
+from benchmarks.traffic import Advance, Traffic, TrafficError
+from kvsd.local.cluster import ClusterError, LocalCluster, addresses_from, end_on_signals
 
 FOUNDING_SHARDS = 2
-LONGEST_GAP_SECONDS = 2.0
-ANSWER_SECONDS = 2.0
-MOVED_AT_MOST = 1.05
 LONGEST_RESHARD_SECONDS = 900.0
 WATCH_SECONDS = 1.0
 REPORTS = 10
-
-
-@dataclass
-class Stretch:
-    """A part of the run, by ``time.perf_counter``."""
-
-    name: str
-    begin: float
-    end: float = 0.0
-
-
-@dataclass
-class Moved:
-    """One reshard: its time, the plan that the cluster gave beforehand, and the keys of each shard on both sides."""
-
-    shards: int
-    stretch: Stretch
-    answered: str
-    answered_seconds: float
-    plan: dict[str, Any]
-    before: dict[str, int]
-    after: dict[str, int]
-
-    @property
-    def seconds(self) -> float:
-        """Until nothing of it was left to do."""
-        return self.stretch.end - self.stretch.begin
-
-    @property
-    def gained(self) -> int:
-        """How many keys shards have that had them not before; what went to and fro does not show."""
-        return sum(max(0, keys - self.before.get(shard, 0)) for shard, keys in self.after.items())
-
-    @property
-    def least_keys(self) -> float:
-        """How many keys the least number of slots has, if all have alike."""
-        return sum(self.before.values()) * int(self.plan["least-slots"]) / SLOTS
-
-    def broken(self, keys: int) -> Iterator[str]:
-        """What it did not keep, in words."""
-        name = f"reshard to {self.shards}"
-        if not self.answered.startswith("200"):
-            yield f"{name}: the node that was asked answered {self.answered} after {self.answered_seconds:.1f} s"
-        if len(self.after) != self.shards:
-            yield f"{name}: there are {len(self.after)} shards after it"
-        if self.plan["slots-to-move"] > MOVED_AT_MOST * self.plan["least-slots"]:
-            yield f"{name}: {self.plan['slots-to-move']} slots moved, the least possible is {self.plan['least-slots']}"
-        if self.gained > MOVED_AT_MOST * self.plan["keys-to-move"]:
-            yield f"{name}: shards gained {self.gained} keys, {self.plan['keys-to-move']} were to move"
-        if sum(self.after.values()) != keys:
-            yield f"{name}: the shards count {sum(self.after.values())} keys after it, {keys} were written"
 
 
 class Run:
@@ -92,7 +35,6 @@ class Run:
     def __init__(self, cluster: LocalCluster, traffic: Traffic, keys: int, console: Console) -> None:
         self.stretches: list[Stretch] = []
         self.moved: list[Moved] = []
-        self.load_seconds = 0.0
         self._cluster = cluster
         self._traffic = traffic
         self._keys = keys
@@ -100,9 +42,7 @@ class Run:
 
     async def all(self, seconds: float) -> None:
         """Load, work, reshard twice meanwhile, and read everything back."""
-        began = time.perf_counter()
         await self._reported("loaded", self._traffic.load)
-        self.load_seconds = time.perf_counter() - began
         work = asyncio.ensure_future(self._traffic.work())
         try:
             await self._story(work, seconds)
@@ -189,78 +129,20 @@ def ask(
 
 
 def key_counts(door: str) -> dict[str, int]:
-    """How many keys each shard has."""
-    ids = get_json(door, "/shard/ids")[1]["shard-ids"]
-    return {shard: get_json(door, f"/shard/key-count/{shard}", 30.0)[1]["shard-key-count"] for shard in ids}
+    """How many keys each shard has; raises TrafficError where a node doesn't say."""
+    counts = {}
+    for shard in ask(door, "GET", "/shard/ids")[1]["shard-ids"]:
+        status, body = ask(door, "GET", f"/shard/key-count/{shard}")
+        if status != 200:
+            raise TrafficError(f"GET /shard/key-count/{shard} at {door}: {status} {body}")
+        counts[shard] = body["shard-key-count"]
+    return counts
 
 
 def in_words(status: Mapping[str, Any]) -> str:
     """How far a reshard is."""
     blockers = "; ".join(str(move["blocker"]) for move in status["moves"] if move["blocker"])
     return f"{status['stage']}, {status['rows']} of {status['rows-expected']} rows {blockers}".rstrip()
-
-
-def reshard_table(moved: list[Moved]) -> Table:
-    """What each reshard took and moved."""
-    table = Table("reshard", "seconds", "answer after", "slots moved / least", "keys to move", "least")
-    for name in ("keys gained", "keys/s", "keys of the shards"):
-        table.add_column(name)
-    for each in moved:
-        slots = f"{each.plan['slots-to-move']} / {each.plan['least-slots']}"
-        table.add_row(
-            f"to {each.shards}", f"{each.seconds:.1f}", f"{each.answered_seconds:.1f}", slots,
-            f"{each.plan['keys-to-move']:,}", f"{each.least_keys:,.0f}", f"{each.gained:,}",
-            f"{each.plan['keys-to-move'] / each.seconds:,.0f}",
-            ", ".join(f"{shard} {keys:,}" for shard, keys in each.after.items()),
-        )  # fmt: skip
-    return table
-
-
-def stretch_table(stretches: list[Stretch], traffic: Traffic) -> Table:
-    """What the clients got done in each part of the run, and for how long each had to wait at the most."""
-    table = Table("", "seconds", "requests/s", "failed tries", "longest gap of each client, s")
-    for each in stretches:
-        failures = Counter(f.how for f in traffic.failures() if each.begin <= f.when < each.end)
-        gaps = (client.diary.longest_gap(each.begin, each.end) for client in traffic.clients)
-        table.add_row(
-            each.name,
-            f"{each.end - each.begin:.1f}",
-            f"{traffic.answered(each.begin, each.end) / (each.end - each.begin):,.0f}",
-            ", ".join(f"{count} x {how}" for how, count in failures.items()) or "none",
-            " ".join(f"{gap:.2f}" for gap in gaps),
-        )
-    return table
-
-
-def broken_promises(run: Run, traffic: Traffic, keys: int) -> Iterator[str]:
-    """All that was not kept, in words."""
-    for moved in run.moved:
-        yield from moved.broken(keys)
-    for failure in traffic.failures():
-        if failure.how != "503" or failure.seconds > ANSWER_SECONDS:
-            yield f"failed after {failure.seconds:.2f} s: {failure.how}: {failure.text}"
-    begin, end = run.stretches[0].begin, run.stretches[-1].end
-    for number, client in enumerate(traffic.clients):
-        if (gap := client.diary.longest_gap(begin, end)) > LONGEST_GAP_SECONDS:
-            yield f"client {number} had no successful answer for {gap:.2f} s"
-    yield from (f"lost or stale: {mistake}" for mistake in traffic.mistakes())
-
-
-def show(run: Run, traffic: Traffic, keys: int, console: Console) -> bool:
-    """Print the tables and what is broken; says whether all was kept."""
-    console.print(reshard_table(run.moved))
-    console.print(stretch_table(run.stretches, traffic))
-    late = [failure.seconds for failure in traffic.failures() if failure.how == "503"]
-    console.print(
-        f"loaded {keys / run.load_seconds:,.0f} keys/s; {len(late)} x 503, the slowest {max(late, default=0):.2f} s"
-    )
-    console.print(f"lost or stale: {len(list(traffic.mistakes()))}")
-    broken = list(broken_promises(run, traffic, keys))
-    for line in broken[:MISTAKES_SHOWN]:
-        console.print(f"BROKEN: {line}", soft_wrap=True)
-    if len(broken) > MISTAKES_SHOWN:
-        console.print(f"… and {len(broken) - MISTAKES_SHOWN} more")
-    return not broken
 
 
 async def measure(cluster: LocalCluster, clients: int, keys: int, seconds: float, console: Console) -> bool:
@@ -271,7 +153,7 @@ async def measure(cluster: LocalCluster, clients: int, keys: int, seconds: float
         await run.all(seconds)
     finally:
         traffic.close()
-    return show(run, traffic, keys, console)
+    return show(run.moved, run.stretches, traffic, keys)
 
 
 @click.command()

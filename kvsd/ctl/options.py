@@ -14,7 +14,7 @@ from kvsd.ctl.client import Cluster
 from kvsd.ctl.screen import Screen
 
 DEFAULT_NODE = "127.0.0.1:8090"
-DEFAULT_TIMEOUT_SECONDS = 10.0
+DEFAULT_TIMEOUT_SECONDS = 20.0
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])

@@ -114,14 +114,11 @@ def addresses(picture: Picture, nodes: list[str]) -> Text:
 
 
 def duty_sheet(picture: Picture) -> Sheet:
-    """What the asked node does in the background, and whatever is blocked at other nodes."""
+    """What nodes last did in the background, and what is blocked."""
     sheet = Sheet(["duty", "node", "~last did", ">ago", "~blocked by"])
-    here = picture.status
-    for name, duty in sorted(here.duties.items()):
-        add_duty(sheet, name, here.address, duty)
-    for node, own in picture.others.items():
+    for node, own in {picture.status.address: picture.status, **picture.others}.items():
         for name, duty in sorted(own.duties.items()):
-            if duty.blocked_by:
+            if duty.last or duty.blocked_by:
                 add_duty(sheet, name, node, duty)
     return sheet
 

@@ -10,7 +10,7 @@ from kvsd.replication.changes import ChangeRefused
 from kvsd.replication.configuration import Configuration, ConfigurationError
 from kvsd.replication.duties import Duties
 from kvsd.replication.effects import Now, Ticket
-from kvsd.replication.requests import Change, Changed, Outcome, Overloaded, Refused, Reshard
+from kvsd.replication.requests import AddMember, Begun, Change, Changed, Outcome, Overloaded, Refused, Reshard
 from kvsd.replication.state import State
 from kvsd.replication.wishes import Asked, Wishes
 
@@ -85,7 +85,7 @@ class Administration:
             if not isinstance(found, Changed):
                 self._end(asked, found)
         elif now - asked.since >= patience:
-            self._end(asked, Overloaded(self._why_not(configuration)))
+            self._end(asked, Begun() if asked.reshard else Overloaded(self._why_not(configuration, asked.change)))
         return None
 
     def _patience(self, change: Change) -> float:
@@ -93,9 +93,11 @@ class Administration:
         return limits.reshard_seconds if isinstance(change, Reshard) else limits.change_seconds
 
     @staticmethod
-    def _why_not(configuration: Configuration | None) -> str:
+    def _why_not(configuration: Configuration | None, change: Change) -> str:
         if configuration is None or not configuration.is_bound():
             return f"The configuration can't be changed yet: {FORMING}; try again later"
+        if isinstance(change, AddMember) and not configuration.nodes.get(change.address, b"."):
+            return f"{change.address} was not heard of yet; try again later"
         return (
             "The change was not decided in time: a majority of the voters"
             f" ({', '.join(configuration.voters())}) has to be up; try again later"

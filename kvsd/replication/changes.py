@@ -21,6 +21,9 @@ class ChangeRefused(ValueError):
 
 Shards = dict[str, Shard]
 
+MAX_LOSSES = 256
+"""How many lost writers are remembered; those that were settled first are forgotten first."""
+
 
 # Nodes
 
@@ -168,7 +171,7 @@ def lose(
         nodes=_with_instance(configuration.nodes, address, instance),
         shards=shards,
         pending=_renewed(configuration.pending, renewed),
-        lost=lost,
+        lost=dict(sorted(lost.items(), key=lambda entry: entry[1].kept is None)[-MAX_LOSSES:]),
         absent=tuple(node for node in configuration.absent if node != address or instance),
     )
 

@@ -1,8 +1,10 @@
 """
 The electorate: who decides what follows a configuration, and how many of them it takes.
 
-It takes a majority.  A voter whose disk is gone can't answer any more; its vote is not needed where all others agree
-and the destroyed are at most half of the voters: any majority of before has then one among those that are left.
+It takes a majority.  A voter whose disk is gone can't answer any more; its vote is not needed where all others agree.
+As long as the destroyed are at most half of the voters, any majority of before has one among those that are left, so
+nothing that was decided is overlooked.  If more disks are gone than that, what was decided may be gone with them, as far
+as nobody who is left has heard of it; to wait for disks that will never be back would help nobody.
 """
 
 from collections.abc import Collection
@@ -26,12 +28,12 @@ class Electorate:
         return address in self.addresses()
 
     def is_quorum(self, voters: Collection[str]) -> bool:
-        """Whether these are a majority, or all whose disks are left, and no fewer than half."""
+        """Whether these are a majority, or all whose disks are left."""
         every = self.addresses()
         if 2 * len(voters) > len(every):
             return True
         left = {address for address in every if not self._state.is_destroyed(address)}
-        return set(voters) == left and 2 * len(left) >= len(every)
+        return bool(left) and set(voters) == left
 
     def tell(self, message: Message) -> None:
         """Send a message to all other voters."""

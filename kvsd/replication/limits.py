@@ -33,15 +33,15 @@ class Limits:
     change_seconds: float = 10.0
     """How long a change of configuration may take that a client has asked for, before it is told to try again."""
     reshard_seconds: float = 30.0
-    """How long whoever asked for a reshard waits for its end; it goes on without that."""
+    """How long whoever asked for a reshard waits for its hand-off; it goes on without that."""
     calm_seconds: float = 3.0
     """For how long after a change is in force its asker waits for all to have heard of it and to be done with it."""
     handoff_lag: int = 200
     """With so many writes to be fetched at the most, slots are handed off."""
     sweep_rows: int = 5_000
     """How many rows are looked at in a tick, whether they are needed."""
-    held_messages: int = 1_000
-    """How many messages of a later configuration wait until that is known."""
+    held_envelopes: int = 200
+    """How many envelopes with messages of a later configuration wait until that is known."""
     upkeep_seconds: float = 1.0
     """How often the log is truncated and tombstones are collected."""
 

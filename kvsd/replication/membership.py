@@ -24,7 +24,7 @@ class Membership:
         self._warned: set[str] = set()
         self._told: dict[str, tuple[int, float]] = {}
         """Which nodes were last told which epoch, and when (monotonic seconds)."""
-        self._held: deque[Held] = deque(maxlen=state.limits.held_messages)
+        self._held: deque[Held] = deque(maxlen=state.limits.held_envelopes)
         self._wants_in = True
         """Whether this node asks to be let in: until it was, or was in when it started; not when it is removed."""
         self.announced: dict[str, tuple[bytes, float]] = {}

@@ -14,6 +14,8 @@ from kvsd.replication.state import State
 
 STUCK_SECONDS = 10.0
 """For how long a reshard may find nobody to go on with before it is given up."""
+SEEN_SECONDS = 2.0
+"""Who has not looked for this long has not seen that it was like that all the time."""
 
 
 class ShardDuties:
@@ -23,7 +25,8 @@ class ShardDuties:
         self._state = state
         self._reports = Reports(state)
         self._wait = wait
-        self._stuck: float | None = None
+        self._stuck: tuple[int, float, float] | None = None
+        """The reshard that finds nobody to go on with (its epoch), since when, and when that was last seen."""
 
     @property
     def _configuration(self) -> Configuration:
@@ -57,7 +60,6 @@ class ShardDuties:
         """Hand slots off once they are copied; give a reshard up that nobody can go on with."""
         pending = self._configuration.pending
         if pending is None:
-            self._stuck = None
             return
         waits = [why for move in pending.moves for why in self._unready(move.source, move.target, move.tenure)]
         learners = [member for shard in self._configuration.shards.values() for member in shard.learners]
@@ -69,9 +71,18 @@ class ShardDuties:
             hopeless = ["its hand-off is refused"]
         else:
             self._wait("hand-off", waits[0])
-        self._stuck = (self._stuck or now) if hopeless else None
-        if self._stuck is not None and now - self._stuck >= STUCK_SECONDS:
+        if self._is_stuck(pending.started, now, hopeless=bool(hopeless)):
             yield f"gave up the reshard, as {hopeless[0]}", partial(resharding.abort, self._configuration)
+
+    def _is_stuck(self, started: int, now: float, *, hopeless: bool) -> bool:
+        """Whether a reshard has found nobody to go on with for long, under the eyes of this node."""
+        if not hopeless:
+            self._stuck = None
+            return False
+        if self._stuck is None or self._stuck[0] != started or now - self._stuck[2] > SEEN_SECONDS:
+            self._stuck = (started, now, now)
+        self._stuck = (started, self._stuck[1], now)
+        return now - self._stuck[1] >= STUCK_SECONDS
 
     def _unready(self, source: str, target: str, tenure: int) -> Iterator[str]:
         """Why a move can't be handed off yet: two live members, or the only one, must have copied it."""

@@ -5,7 +5,7 @@ What should follow the configuration in force, where a client has asked for a ch
 from dataclasses import dataclass
 
 from kvsd.replication.changes import add_learner, add_node, lose, remove_node
-from kvsd.replication.configuration import Configuration
+from kvsd.replication.configuration import Configuration, Pending
 from kvsd.replication.duties import Duties
 from kvsd.replication.effects import Ticket
 from kvsd.replication.requests import (
@@ -28,6 +28,7 @@ from kvsd.replication.state import State
 
 NO_SUCH_NODE = "View has no such replica"
 NO_SUCH_SHARD = "Shard does not exist"
+GIVEN_UP = "The reshard was given up, as somebody asked for that or it was stuck"
 
 
 @dataclass
@@ -39,8 +40,8 @@ class Asked:
     since: float
     proposed: bool = False
     """Whether something was proposed for it, so that what it asks for was not there already."""
-    started: int = 0
-    """The epoch in which the reshard that it asked for began."""
+    reshard: Pending | None = None
+    """The reshard that it asked for, once that has begun."""
     outcome: Outcome | None = None
     """What is to be answered once the change is known everywhere."""
     done: float = 0.0
@@ -95,7 +96,7 @@ class Wishes:
         holds = any(member.node == address for member in configuration.everyone())
         if not self._is_node(address) and not holds:
             return Changed() if asked.proposed else Unknown(NO_SUCH_NODE)
-        if self._state.usable(address) or address == self._state.identity.address:
+        if self._in_view(address) or self._state.usable(address):
             return Refused(f"{address} is up: remove it instead, which loses nothing")
         return lose(configuration, address, None, self._duties.known())
 
@@ -116,22 +117,27 @@ class Wishes:
         self, asked: Asked, configuration: Configuration, count: int, *, wait: bool
     ) -> Configuration | Outcome | None:
         pending = configuration.pending
-        if asked.started:
-            if pending and pending.started == asked.started:
+        if asked.reshard:
+            if pending and pending.started == asked.reshard.started:
                 return None if wait else Begun()
-            done = len(configuration.shard_ids()) == count
-            return (
-                Changed() if done else Conflict("The reshard was given up, as somebody asked for that or it was stuck")
-            )
+            return Changed() if self._is_done(asked.reshard, configuration) else Conflict(GIVEN_UP)
         if pending and asked.proposed and pending.shard_count == count:
-            asked.started = pending.started
+            asked.reshard = pending
             return None if wait else Begun()
         if pending:
             return Conflict(f"A reshard to {pending.shard_count} shards is under way, since epoch {pending.started}")
         following = begin_reshard(configuration, count, self._duties.live())
         return Changed(asked.proposed) if following is None else following
 
+    def _is_done(self, reshard: Pending, configuration: Configuration) -> bool:
+        """Whether a reshard that is not under way any more was handed off, and not given up."""
+        if reshard.moves:
+            return any(move.tenure in configuration.tenures for move in reshard.moves)
+        return begin_reshard(configuration, reshard.shard_count, self._duties.live()) is None
+
     def _abort(self, asked: Asked, configuration: Configuration) -> Configuration | Outcome:
         if configuration.pending is None:
+            if any(tenancy.sources for tenancy in configuration.tenures.values()):
+                return Conflict("The reshard is handed off already: ask for another one instead")
             return Changed() if asked.proposed else Unknown("No reshard is under way")
         return abort(configuration)

@@ -13,7 +13,7 @@ from kvsd.resources.door import Rejected, Reply, RequestLimits, json_reply, read
 from kvsd.resources.outcomes import refusal
 from kvsd.settings import is_address
 
-MAX_SHARDS = 4096
+MAX_DIGITS = 9
 
 
 class _Address(Struct):
@@ -62,9 +62,9 @@ def read_count(request: Request, limits: RequestLimits) -> int:
 def read_count_in_query(request: Request) -> int:
     """The number of shards in a query.  Raises Rejected where there is none, or where it is no number from 1."""
     values = request.args.get(b"shard-count", []) if request.args else []
-    if len(values) != 1 or not values[0].isdigit() or not 1 <= int(values[0][:9]) <= MAX_SHARDS:
+    if len(values) != 1 or not values[0].isdigit() or not (count := int(values[0][:MAX_DIGITS])):
         raise Rejected(400, "shard-count must be given once in the query, as a number from 1")
-    return int(values[0])
+    return count
 
 
 def change_reply(outcome: Outcome, result: str, unchanged: str, *, created: bool = False) -> Reply:

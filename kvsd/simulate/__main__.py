@@ -175,6 +175,8 @@ def sweep(seeds: range, setting: Setting, processes: int) -> int:
             print(f"  {tally.schedules:,} schedules", flush=True)
     seconds = perf_counter() - started
     print("Faults: " + ", ".join(f"{kind} {count:,}" for kind, count in sorted(tally.faults.items())))
+    if tally.orders:
+        print("Orders: " + ", ".join(f"{what} {count:,}" for what, count in sorted(tally.orders.items())))
     print(f"Speed: {tally.speed(seconds, processes)}; at rest {tally.settled:.1f} s after all was mended at the latest")
     failed = ", ".join(str(verdict.seed) for verdict in tally.failed[:MAX_EXPLAINED])
     judgement = f"{len(tally.failed)} FAILED, seeds {failed}" if tally.failed else "no violation"

@@ -38,6 +38,7 @@ def shrink(plan: Plan, fails: Fails, tries: int = TRIES) -> Plan:
 
 def _once(plan: Plan, fails: Fails) -> Plan:
     plan = replace(plan, faults=_fewest(plan.faults, lambda faults: fails(replace(plan, faults=faults))))
+    plan = replace(plan, orders=_fewest(plan.orders, lambda orders: fails(replace(plan, orders=orders))))
     for number in range(len(plan.scripts)):
         plan = _shorter_script(plan, number, fails)
     return plan
@@ -89,4 +90,4 @@ def _fewest(items: Sequence[T], fails: Callable[[list[T]], bool]) -> list[T]:
 
 
 def _size(plan: Plan) -> int:
-    return len(plan.faults) + sum(len(script) for script in plan.scripts)
+    return len(plan.faults) + len(plan.orders) + sum(len(script) for script in plan.scripts)

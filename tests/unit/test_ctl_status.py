@@ -51,13 +51,14 @@ class StatusTests(CtlCase):
         self.assertEqual(second.asked, [])
 
     def test_duties(self) -> None:
-        """What each duty did last and what blocks it, and what is blocked at other nodes."""
+        """What each duty did last and what blocks it, at all nodes; one with neither is left out."""
         second = self.start_node()
         second.figures = {"address": second.address}
         self.node.others = {second.address: {"state": "alive", "shard": "s1", "role": "member"}}
         self.node.duties = {
             "bind": {"last": "all is bound", "ago-s": 12.4, "blocked-by": None},
             "collect": {"last": None, "ago-s": None, "blocked-by": "10.0.0.3:8090 is down"},
+            "drain": {"last": None, "ago-s": None, "blocked-by": None},
         }
         second.duties = {
             "bind": {"last": "all is bound", "ago-s": 1.0, "blocked-by": None},
@@ -68,6 +69,7 @@ class StatusTests(CtlCase):
         self.assertEqual(lines[lines.index("duty node last did ago blocked by") + 1 :], [
             f"bind {here} all is bound 12 s -",
             f"collect {here} - - 10.0.0.3:8090 is down",
+            f"bind {there} all is bound 1 s -",
             f"handoff {there} sent rows 0.2 s waits for epoch 5",
         ])  # fmt: skip
 

@@ -35,7 +35,7 @@ class Honesty(Invariant):
         """Only a founded member serves, and what it says to be missing is."""
         address = replica.state.identity.address
         if isinstance(outcome, Found | Written | Absent):
-            if not replica.state.founded:
+            if not replica.state.founded and replica.state.epoch <= 1:  # one that was removed hands on what came late
                 self.accuse("serve-rule", f"{address} serves although it is not founded")
         elif isinstance(outcome, Unmet) and replica.state.serving(outcome.shard):
             for lack in outcome.missing:

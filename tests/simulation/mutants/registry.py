@@ -5,10 +5,23 @@ All planted defects, by name.
 import inspect
 from collections.abc import Iterable
 
-from tests.simulation.mutants import delivery, durability, links, repair, restarts, retries, stability, tokens, winners
+from tests.simulation.mutants import (
+    changes,
+    consensus,
+    delivery,
+    durability,
+    links,
+    repair,
+    reshards,
+    restarts,
+    retries,
+    stability,
+    tokens,
+    winners,
+)
 from tests.simulation.mutants.planting import KINDS, KINDS_WITH_OLD_DISKS, Mutant, Plant
 
-THEMES = (tokens, delivery, durability, restarts, winners, stability, repair, retries, links)
+THEMES = (tokens, delivery, durability, restarts, winners, stability, repair, retries, links, changes, reshards, consensus)
 
 
 def _named(plants: Iterable[Plant], kinds: tuple[str, ...]) -> dict[str, Mutant]:

@@ -1,0 +1,174 @@
+"""
+Defects of changes of nodes and members: somebody serves too early, or is forgotten too early.
+"""
+
+from kvsd.replication import changes, configuration, resharding, state
+from kvsd.replication.antientropy import AntiEntropy
+from kvsd.replication.broadcast import Broadcast
+from kvsd.replication.causality import writer_id
+from kvsd.replication.holdback import HoldBack
+from kvsd.replication.membership import Membership
+from kvsd.replication.node_duties import NodeDuties
+from kvsd.replication.reports import Reports
+from kvsd.replication.roster import Roster
+from kvsd.replication.routing import Routing
+from kvsd.replication.serving import Serving
+from kvsd.replication.shard_duties import ShardDuties
+from kvsd.replication.stability import Stability
+from kvsd.replication.state import State
+from tests.simulation.mutants.planting import Plant, Planting
+
+# Epochs
+
+
+def token_epoch_ignored(planting: Planting) -> None:
+    """A token of a later configuration is judged only by who knows that configuration."""
+    planting.rewrite(Serving, "vet", ("token.epoch > state.epoch", "False"))
+
+
+def heard_before_its_configuration(planting: Planting) -> None:
+    """What is said in a later configuration is heard once that is known."""
+    planting.rewrite(Membership, "admit", ("self._held.append((sender, messages))\n            return False", "pass"))
+    planting.rewrite(Broadcast, "_is_due", (" and op.epoch <= self._state.epoch", ""))
+    planting.rewrite(HoldBack, "_next", ("held.op.epoch > epoch or ", ""))
+
+
+def reports_of_any_epoch(planting: Planting) -> None:
+    """What a member reports counts in the configuration in which it says so, and in no other."""
+    planting.rewrite(Reports, "vector", ("peer and peer.epoch == state.epoch", "peer"))
+    planting.rewrite(Reports, "marks", ("peer and peer.epoch == state.epoch", "peer"))
+
+
+def not_rerouted(planting: Planting) -> None:
+    """When the configuration changes, requests that wait are served by the new one."""
+    planting.swap(Routing, "reroute", lambda *_: None)
+
+
+# Learners
+
+
+def learners_not_counted(planting: Planting) -> None:
+    """A write is stable once the learners have it, too."""
+    counted = "for member in roster.shard(shard).replicas()]"
+    planting.rewrite(Stability, "_vector", (counted, counted.replace("replicas()", "members")))
+
+
+def learner_serves(planting: Planting) -> None:
+    """A learner serves nothing."""
+    planting.rewrite(Roster, "serves", (" and self.places[shard] in self.shard(shard).members", ""))
+
+
+def promoted_at_once(planting: Planting) -> None:
+    """A learner becomes a member once it has all that a member had."""
+    planting.rewrite(ShardDuties, "promote", ("self._is_whole(member)", "True"))
+
+
+def whole_at_once(planting: Planting) -> None:
+    """A learner says that it is whole once it has all that a member had in the same configuration."""
+    planting.rewrite(AntiEntropy, "_judge_learner", ("dominates(role.durable, role.target)", "True"))
+
+
+# The departed
+
+
+def departed_not_noted(planting: Planting) -> None:
+    """Who loses its place as a member departs, as it may have writes that nobody else has."""
+    planting.rewrite(changes, "give_up", ("member in shard.members and member.instance", "False"))
+    planting.swap(resharding, "give_up", changes.give_up)
+
+
+def departed_role_dissolved(planting: Planting) -> None:
+    """A departed member keeps what it has until it is struck out."""
+    mine = "member is not None and member.writer == role.writer"
+    planting.rewrite(state, "_is_place", (mine, f"{mine} and member in roster.shard(role.shard).replicas()"))
+
+
+def departed_role_not_restored(planting: Planting) -> None:
+    """A departed member takes up what it has on disk when it starts."""
+    kept = "(known or {}).pop(member.writer, None)"
+    planting.rewrite(State, "learn", (kept, f"({kept} if member in roster.shard(shard).replicas() else None)"))
+
+
+def departed_struck_out_at_once(planting: Planting) -> None:
+    """A departed member is struck out once all others have its writes."""
+    planting.rewrite(ShardDuties, "retire", ("self._is_drained(member)", "True"))
+
+
+def departed_struck_out_unheard(planting: Planting) -> None:
+    """A departed member that was not heard of in this configuration may have writes that nobody else has."""
+    spoke = "spoke and peer is not None and peer.met and member.shard not in peer.vectors"
+    planting.rewrite(ShardDuties, "_owes_nothing", (spoke, "True"))
+
+
+def departed_struck_out_behind_importers(planting: Planting) -> None:
+    """A departed member is kept while another shard takes over writes of its own."""
+    planting.rewrite(ShardDuties, "retire", ("self._configuration.importers(name)", "False"))
+    planting.rewrite(changes, "drain_departed", ("configuration.importers(member.shard)", "False"))
+
+
+def departed_not_asked(planting: Planting) -> None:
+    """Those who stay fetch the writes of the departed."""
+    planting.rewrite(AntiEntropy, "_peers", ("roster.shard(shard).everyone()", "roster.shard(shard).replicas()"))
+
+
+def collected_while_some_departed(planting: Planting) -> None:
+    """No tombstone is dropped while a departed member may still have writes."""
+    planting.rewrite(Stability, "_is_unsettled", (" or roster.shard(shard).departed", ""))
+
+
+# Names and lost disks
+
+
+def same_writer_for_ever(planting: Planting) -> None:
+    """A node that leaves a shard for good and comes back writes under another name."""
+    planting.swap(
+        configuration, "writer_id", lambda node, instance, shard, epoch: writer_id(node, instance, shard, 0)
+    )
+
+
+def same_writer_after_a_wipe(planting: Planting) -> None:
+    """A node that lost its disk writes under another name."""
+    planting.swap(configuration, "writer_id", lambda node, instance, shard, epoch: writer_id(node, b"", shard, 0))
+
+
+def settled_without_agreement(planting: Planting) -> None:
+    """What is left of a lost writer's writes is settled once all who may have some agree."""
+    planting.rewrite(
+        NodeDuties, "_kept", ("len(counters) > 1", "False"), ("counters.pop() if counters", "min(counters) if counters")
+    )
+
+
+def settled_without_reports(planting: Planting) -> None:
+    """What is left of a lost writer's writes is settled once all who may have some have said what they have."""
+    unheard = 'self._wait("settle", f"{member.node} has not said what it has of {shard}")\n            return None'
+    planting.rewrite(NodeDuties, "_kept", (unheard, "continue"))
+
+
+def collected_before_losses_settle(planting: Planting) -> None:
+    """No tombstone is dropped while it is open what is left of a lost writer's writes."""
+    planting.rewrite(Stability, "_is_unsettled", ("loss.shard == shard and loss.kept is None for", "False for"))
+
+
+DEFECTS: list[Plant] = [
+    token_epoch_ignored,
+    heard_before_its_configuration,
+    reports_of_any_epoch,
+    not_rerouted,
+    learners_not_counted,
+    learner_serves,
+    promoted_at_once,
+    whole_at_once,
+    departed_not_noted,
+    departed_role_dissolved,
+    departed_role_not_restored,
+    departed_struck_out_at_once,
+    departed_struck_out_unheard,
+    departed_struck_out_behind_importers,
+    departed_not_asked,
+    collected_while_some_departed,
+    same_writer_for_ever,
+    same_writer_after_a_wipe,
+    settled_without_agreement,
+    settled_without_reports,
+    collected_before_losses_settle,
+]
