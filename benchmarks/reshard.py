@@ -25,7 +25,8 @@ from kvsd.local.cluster import ClusterError, LocalCluster, addresses_from, end_o
 
 FOUNDING_SHARDS = 2
 LONGEST_RESHARD_SECONDS = 900.0
-WATCH_SECONDS = 1.0
+WATCH_SECONDS = 2.0
+SETTLE_SECONDS = 0.2
 REPORTS = 10
 
 
@@ -91,12 +92,15 @@ class Run:
         taken: list[float] = []
         asked.add_done_callback(lambda _: taken.append(time.perf_counter() - began))
         while time.perf_counter() - began < LONGEST_RESHARD_SECONDS:
-            await asyncio.wait([asked], timeout=WATCH_SECONDS)
+            if asked.done():
+                await asyncio.sleep(SETTLE_SECONDS)
+            else:
+                await asyncio.wait([asked], timeout=WATCH_SECONDS)
             status = (await asyncio.to_thread(ask, door, "GET", "/kvsd/reshard"))[1].get("reshard")
             if asked.done() and not status:
                 break
             if status:
-                self._console.print(f"  {time.perf_counter() - began:.1f} s: {in_words(status)}")
+                self._console.print(f"  {time.perf_counter() - began:.1f} s: {in_words(status)}", soft_wrap=True)
         status_code, body = await asked
         return f"{status_code} {json.dumps(body)}", taken[0]
 

@@ -61,6 +61,12 @@ class Administration:
                 self._end(asked, asked.outcome)
         return None
 
+    def adopted(self, now: float) -> None:
+        """Another configuration is in force: see what it means to whoever has proposed one, before yet another is."""
+        for asked in list(self._asked):
+            if asked.proposed and asked.outcome is None:
+                self._look(asked, now)
+
     def _end(self, asked: Asked, outcome: Outcome) -> None:
         self._asked.remove(asked)
         self._state.out.answer(asked.ticket, outcome)
@@ -85,7 +91,8 @@ class Administration:
             if not isinstance(found, Changed):
                 self._end(asked, found)
         elif now - asked.since >= patience:
-            self._end(asked, Begun() if asked.reshard else Overloaded(self._why_not(configuration, asked.change)))
+            begun = isinstance(asked.change, Reshard) and asked.reshard
+            self._end(asked, Begun() if begun else Overloaded(self._why_not(configuration, asked.change)))
         return None
 
     def _patience(self, change: Change) -> float:

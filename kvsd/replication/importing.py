@@ -186,9 +186,10 @@ class Imports:
         self.progress[errand.tenure, errand.source].rows += len(records)
         cover = {} if message.cursor else self._news(role, errand, message)
         ready = (errand.tenure,) if errand.first and not message.cursor else ()
-        if records or cover or ready or message.requests:
+        requests = [r for r in message.requests if role.requests.get(r.record.key, r.record.request) is None]
+        if records or cover or ready or requests:
             marks = Marks({errand.tenure: cover} if cover else {}, ready, forgotten=message.forgotten)
-            self._broadcast.take_over(role, records, message.requests, marks)
+            self._broadcast.take_over(role, records, requests, marks)
 
     @staticmethod
     def _news(role: Role, errand: Errand, message: Imported) -> Dependencies:

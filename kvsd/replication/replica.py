@@ -233,6 +233,7 @@ class Replica:
         self._epoch = state.epoch
         self.stability.refresh()
         self.imports.adopted(now.monotonic)
+        self.administration.adopted(now.monotonic)
         for role in state.roles.values():
             self.broadcast.drain(role)
         self.heartbeats.tell_all(now)

@@ -41,7 +41,7 @@ class Asked:
     proposed: bool = False
     """Whether something was proposed for it, so that what it asks for was not there already."""
     reshard: Pending | None = None
-    """The reshard that it asked for, once that has begun."""
+    """The reshard that it asked for, once that has begun, or that it asked to give up."""
     outcome: Outcome | None = None
     """What is to be answered once the change is known everywhere."""
     done: float = 0.0
@@ -136,8 +136,12 @@ class Wishes:
         return begin_reshard(configuration, reshard.shard_count, self._duties.live()) is None
 
     def _abort(self, asked: Asked, configuration: Configuration) -> Configuration | Outcome:
-        if configuration.pending is None:
-            if any(tenancy.sources for tenancy in configuration.tenures.values()):
-                return Conflict("The reshard is handed off already: ask for another one instead")
-            return Changed() if asked.proposed else Unknown("No reshard is under way")
-        return abort(configuration)
+        pending = configuration.pending
+        if pending and (asked.reshard is None or pending.started == asked.reshard.started):
+            asked.reshard = pending
+            return abort(configuration)
+        if asked.reshard and not self._is_done(asked.reshard, configuration):
+            return Changed()
+        if asked.reshard or any(tenancy.sources for tenancy in configuration.tenures.values()):
+            return Conflict("The reshard is handed off already: ask for another one instead")
+        return Unknown("No reshard is under way")

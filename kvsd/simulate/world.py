@@ -12,13 +12,14 @@ from kvsd.replication.effects import SetVector
 from kvsd.replication.limits import Limits
 from kvsd.simulate.clock import Clock
 from kvsd.simulate.invariants.collection import Collection
+from kvsd.simulate.invariants.consensus import Votes
 from kvsd.simulate.invariants.delivery import Delivery
 from kvsd.simulate.invariants.durability import Durability, Stability
 from kvsd.simulate.invariants.honesty import Bounds, Honesty
 from kvsd.simulate.invariants.promptness import Promptness
 from kvsd.simulate.invariants.repair import Repair
 from kvsd.simulate.invariants.repeats import Repeats
-from kvsd.simulate.invariants.reshards import Chain, Covers, Roles
+from kvsd.simulate.invariants.reshards import Chain, Covers, Debts, Roles
 from kvsd.simulate.invariants.rows import Rows
 from kvsd.simulate.invariants.stamps import Stamps
 from kvsd.simulate.machine import Machine, World
@@ -40,6 +41,8 @@ INVARIANTS = (
     Honesty,
     Bounds,
     Chain,
+    Votes,
+    Debts,
     Covers,
 )
 """What is watched in every run, beside the rows."""

@@ -6,15 +6,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.limits import Limits
-from kvsd.replication.messages import Import, Imported, Message, Pull, PullOps, Push, TellConfiguration
-from kvsd.replication.requests import AbortReshard, Changed, Counted, CountKeys, Found, Outcome, Put, Reshard, Written
+from kvsd.replication.messages import Imported, Message, PullOps, Push, TellConfiguration
+from kvsd.replication.requests import Changed, Counted, CountKeys, Found, Outcome, Put, Reshard, Written
 from kvsd.replication.token import EMPTY, Token
 from tests.pure import ADDRESSES, PureCluster, with_limits
 
 ONE, TWO, THREE, FOUR, FIVE, SIX = ADDRESSES
 """Of two shards the odd ones are members of s0 and the even ones of s1; of three, FIVE and SIX are those of s2."""
 SMALL_PAGES = with_limits(page_rows=8)
-NO_LOG = with_limits(page_rows=16, log_bytes=1, upkeep_seconds=0.2)
 
 
 class Traffic:
@@ -156,7 +155,6 @@ class ThereAndBackTests(ReshardCase):
         self.cluster.run(2.0)
         for shard in self.configuration().shard_ids():
             roles = [self.cluster.sites[a].replica.state.roles[shard] for a in self.configuration().members(shard)]
-            self.assertEqual(1, len({frozenset(row.record for row in role.store) for role in roles}.pop() and {1}))
             rows = [{(r.record.tenure, r.record.key): r.record for r in role.store} for role in roles]
             self.assertTrue(all(each == rows[0] for each in rows))
 
@@ -193,8 +191,7 @@ class LateWriteTests(ReshardCase):
         )
         self.run_until(self.is_handed_off, writes=0)
         self.assertLess(self.configuration(address).epoch, self.configuration().epoch)
-        shard = self.configuration(address).member(address)
-        moved = [key for key in self.traffic.keys if self.owner(key) == "s2" and self.owner(key, address) == shard.shard]  # type: ignore[union-attr]
+        moved = [key for key in self.traffic.keys if (self.owner(key, address), self.owner(key)) == ("s0", "s2")]
         self.assertGreater(len(moved), 2)
         for key in moved:
             ticket = self.cluster.submit(address, Put(key, b"late", EMPTY))

@@ -4,6 +4,9 @@ Durable first: nothing that a crash at this instant would undo is said to anyone
 
 from collections.abc import Mapping, Sequence
 
+from kvsd.replication.configuration import addresses
+from kvsd.replication.effects import Keep, SetMarks
+from kvsd.replication.marks import NO_MARKS, Final, Marks
 from kvsd.replication.messages import Forwarded, Heartbeat, Message, PullOps, PullRows, Push, Sender
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Found, Outcome, Written
@@ -53,11 +56,19 @@ class Durability(Invariant):
 
 
 class Stability(Invariant):
-    """What a node calls stable is on the disks of all members."""
+    """What a node calls stable is on the disks of all members and learners, and was shown to who takes it over."""
 
     def __init__(self, monitor: Monitor) -> None:
         super().__init__(monitor)
         self._checked: dict[tuple[Replica, str], Vector] = {}
+        self._marks: dict[bytes, Marks] = {}
+        """By writer: all that its role was ever marked with, be it on disk by now or not."""
+
+    def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
+        """Marks are raised."""
+        for change in changes:
+            if isinstance(change, SetMarks):
+                self._marks[change.role] = self._marks.get(change.role, NO_MARKS).merged(change.marks)
 
     def ticked(self, replica: Replica) -> None:
         """Look at all that is called stable newly."""
@@ -71,13 +82,21 @@ class Stability(Invariant):
                 self._compare(replica, shard, stable)
 
     def _compare(self, replica: Replica, shard: str, stable: Vector) -> None:
-        for address in replica.state.members(shard):
+        roster, me = replica.state.roster, replica.state.identity.address
+        assert roster is not None, "something is stable in a configuration"
+        for address in addresses(roster.shard(shard).replicas()):
             gone = (address, shard) in self.monitor.dropped
             if not gone and (lacking := beyond(stable, self.disks(address).get(shard, {}))):
-                me = replica.state.identity.address
                 self.accuse(
                     "stable", f"{me} takes {shard} {lacking} to be stable, but {address} has not got it on disk"
                 )
+        for importer, tenure, since in roster.importers(shard):
+            for member in roster.shard(importer).replicas():
+                marks, final = self._marks.get(member.writer, NO_MARKS), Final(tenure, shard, since)
+                if final not in marks.final and (lacking := beyond(stable, marks.covered(tenure, shard))):
+                    self.accuse(
+                        "stable", f"{me} takes {shard} {lacking} to be stable, but {member.node} was not shown it"
+                    )
 
 
 def beyond(vector: Vector, disk: Mapping[bytes, int]) -> dict[str, int]:

@@ -13,6 +13,7 @@ from kvsd.replication.placement import slot_of
 from kvsd.replication.record import Op, Record
 from kvsd.replication.replica import Replica
 from kvsd.replication.saved import Saved
+from kvsd.simulate.invariants.repeats import MANY
 from kvsd.simulate.monitor import Invariant, Monitor
 
 
@@ -74,6 +75,10 @@ class Chain(Invariant):
         known = self._decided.setdefault(epoch, configuration)
         if epoch > 1 and known != configuration:
             self.accuse("one-configuration-an-epoch", f"{address} adopted another configuration of epoch {epoch}")
+        if configuration.pending is None:
+            for name in configuration.shards.keys() - set(configuration.shard_ids()):
+                if configuration.shards[name].replicas():
+                    self.accuse("one-place-each", f"{name} owns nothing in epoch {epoch} and has members")
 
     def _issued(self, replica: Replica, op: Op) -> None:
         """Only a member writes, and for its clients only to slots that its shard owns and of which it has a copy."""
@@ -88,6 +93,43 @@ class Chain(Invariant):
             ready = not configuration.tenures[tenure].lineage or tenure in role.marks.ready
             if (record.tenure, op.shard) != (tenure, owner) or not ready:
                 self.accuse("serve-rule", f"{address} wrote {record.key} of tenure {record.tenure} in {op.shard}")
+
+
+class Debts(Invariant):
+    """What a member wrote stays on its disk as long as somebody may want it."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        super().__init__(monitor)
+        self._own: dict[bytes, tuple[str, int]] = {}
+        """By writer: the shard, and the last write of a client."""
+
+    def started(self, replica: Replica, saved: Saved) -> None:
+        """What the disk knows; what it does not was lost before anybody knew of it."""
+        for writer, role in saved.roles.items():
+            if writer in self._own:
+                self._own[writer] = (role.shard, min(self._own[writer][1], role.vector.get(writer, 0)))
+
+    def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
+        """Writes are issued, and roles are forgotten."""
+        for change in changes:
+            match change:
+                case LogOp(role, _, op) if op.is_own and op.writer == role:
+                    self._own[role] = (op.shard, op.counter)
+                case DropRole(role):
+                    self._check(replica, role)
+                case _:
+                    pass
+
+    def _check(self, replica: Replica, writer: bytes) -> None:
+        me = replica.state.identity.address
+        if writer in replica.state.writers:
+            shard = replica.state.writers[writer].shard
+            self.accuse("forgotten-too-early", f"{me} forgets what it has of {shard} and still has a place there")
+        shard, counter = self._own.pop(writer, ("", 0))
+        for address in replica.state.members(shard) if self.monitor.trusting else ():
+            gone = (address, shard) in self.monitor.dropped
+            if not gone and self.disks(address).get(shard, {}).get(writer, 0) < counter:
+                self.accuse("forgotten-too-early", f"{me} forgets writes of {shard} that {address} has not got")
 
 
 class Covers(Invariant):
@@ -128,6 +170,8 @@ class Covers(Invariant):
                         self._check_cover(replica, writer, tenure, self._writes[author].get(number))
         for final in marks.final:
             self._finals.setdefault(final, replica.state.identity.address)
+            if final not in before.final:
+                self._check_source(replica, writer, final)
 
     def _check_cover(self, replica: Replica, writer: bytes, tenure: int, record: Record | None) -> None:
         """A write that concerns a tenure is there, or a later version, unless that was collected."""
@@ -141,6 +185,21 @@ class Covers(Invariant):
             if record.hlc > forgotten and (row is None or row.record.stamp < record.stamp):
                 me, what = replica.state.identity.address, f"{record.key} := {record.value!r} of {record.origin}"
                 self.accuse("cover-sound", f"{me} says that tenure {tenure} has all up to {what}, and has not got that")
+            limits = replica.state.limits
+            plenty = min(limits.requests, limits.page_requests) >= MANY
+            if plenty and record.request and not role.requests.get(record.key, record.request):
+                me, what = replica.state.identity.address, f"{record.key} := {record.value!r} of {record.origin}"
+                self.accuse("requests-remembered", f"{me} has taken {what} over, and knows nothing of its request")
+
+    def _check_source(self, replica: Replica, writer: bytes, final: Final) -> None:
+        """Of a source that is done with, all is there that is on any disk."""
+        roster = replica.state.roster
+        disks = [self.disks(address).get(final.shard, {}) for address in (roster.everyone if roster else ())]
+        for author, records in self._writes.items():
+            kept = max((disk.get(author, 0) for disk in disks), default=0)
+            for counter, record in records.items():
+                if counter <= kept and record.origin.shard == final.shard:
+                    self._check_cover(replica, writer, final.tenure, record)
 
     def _check_final(self, replica: Replica, op: Op) -> None:
         """Nothing new comes of a source that is done with."""

@@ -28,7 +28,7 @@ def token_epoch_ignored(planting: Planting) -> None:
 
 def heard_before_its_configuration(planting: Planting) -> None:
     """What is said in a later configuration is heard once that is known."""
-    planting.rewrite(Membership, "admit", ("self._held.append((sender, messages))\n            return False", "pass"))
+    planting.rewrite(Membership, "admit", ("self._held.append((sender, messages))\n        return False", "pass"))
     planting.rewrite(Broadcast, "_is_due", (" and op.epoch <= self._state.epoch", ""))
     planting.rewrite(HoldBack, "_next", ("held.op.epoch > epoch or ", ""))
 
@@ -121,9 +121,7 @@ def collected_while_some_departed(planting: Planting) -> None:
 
 def same_writer_for_ever(planting: Planting) -> None:
     """A node that leaves a shard for good and comes back writes under another name."""
-    planting.swap(
-        configuration, "writer_id", lambda node, instance, shard, epoch: writer_id(node, instance, shard, 0)
-    )
+    planting.swap(configuration, "writer_id", lambda node, instance, shard, epoch: writer_id(node, instance, shard, 0))
 
 
 def same_writer_after_a_wipe(planting: Planting) -> None:

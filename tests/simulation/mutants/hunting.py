@@ -10,6 +10,7 @@ from kvsd.simulate.plan import draw_plan
 from kvsd.simulate.run import simulate
 from tests.simulation.mutants.planting import Mutant, planted
 from tests.simulation.mutants.registry import MUTANTS
+from tests.simulation.mutants.schedules import restless_plan
 
 
 class Catch(NamedTuple):
@@ -31,7 +32,7 @@ def hunt(name: str, first_seed: int, schedules: int) -> Catch:
     mutant = MUTANTS[name]
     for seed in range(first_seed, first_seed + schedules):
         violations = judged(mutant, seed)
-        if violations and _says_something(mutant.kinds, seed):
+        if violations and _says_something(mutant.kinds, seed, mutant.restless):
             return Catch(name, seed - first_seed + 1, seed, violations)
     return Catch(name, schedules, first_seed + schedules - 1, [])
 
@@ -39,15 +40,16 @@ def hunt(name: str, first_seed: int, schedules: int) -> Catch:
 def judged(mutant: Mutant, seed: int) -> list[Violation]:
     """What the schedule of a seed breaks with a defect."""
     with planted(mutant):
-        return violations_of(mutant.kinds, seed)
+        return violations_of(mutant.kinds, seed, mutant.restless)
 
 
-def violations_of(kinds: tuple[str, ...], seed: int) -> list[Violation]:
+def violations_of(kinds: tuple[str, ...], seed: int, restless: bool = False) -> list[Violation]:
     """What the schedule of a seed breaks with the code as it is now."""
-    return simulate([draw_plan(seed, kinds)]).verdict.violations
+    plan = restless_plan(seed, kinds) if restless else draw_plan(seed, kinds)
+    return simulate([plan]).verdict.violations
 
 
 @lru_cache
-def _says_something(kinds: tuple[str, ...], seed: int) -> bool:
+def _says_something(kinds: tuple[str, ...], seed: int, restless: bool) -> bool:
     """Whether the code is right without the defect; a schedule in which it is not shows nothing."""
-    return not violations_of(kinds, seed)
+    return not violations_of(kinds, seed, restless)

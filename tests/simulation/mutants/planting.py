@@ -63,6 +63,8 @@ class Mutant(NamedTuple):
     rule: str
     plant: Plant
     kinds: tuple[str, ...] = KINDS
+    restless: bool = False
+    """Whether it is looked for in clusters that change all the time."""
 
 
 @contextmanager

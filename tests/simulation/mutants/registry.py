@@ -21,15 +21,22 @@ from tests.simulation.mutants import (
 )
 from tests.simulation.mutants.planting import KINDS, KINDS_WITH_OLD_DISKS, Mutant, Plant
 
-THEMES = (tokens, delivery, durability, restarts, winners, stability, repair, retries, links, changes, reshards, consensus)
+QUIET = (tokens, delivery, durability, restarts, winners, stability, repair, retries, links)
+RESTLESS = (changes, reshards, consensus)
+"""Those of rules for a cluster that changes."""
+THEMES = (*QUIET, *RESTLESS)
 
 
-def _named(plants: Iterable[Plant], kinds: tuple[str, ...]) -> dict[str, Mutant]:
-    return {plant.__name__.replace("_", "-"): Mutant(inspect.getdoc(plant) or "", plant, kinds) for plant in plants}
+def _named(plants: Iterable[Plant], kinds: tuple[str, ...], *, restless: bool = False) -> dict[str, Mutant]:
+    return {
+        plant.__name__.replace("_", "-"): Mutant(inspect.getdoc(plant) or "", plant, kinds, restless)
+        for plant in plants
+    }
 
 
 MUTANTS: dict[str, Mutant] = {
-    **_named((plant for theme in THEMES for plant in theme.DEFECTS), KINDS),
+    **_named((plant for theme in QUIET for plant in theme.DEFECTS), KINDS),
+    **_named((plant for theme in RESTLESS for plant in theme.DEFECTS), KINDS, restless=True),
     **_named(restarts.ON_OLD_DISKS, KINDS_WITH_OLD_DISKS),
 }
 """The defects, by the names of the functions that plant them; the docstring of each is the rule that it breaks."""

@@ -66,7 +66,9 @@ def collected_while_there_are_sources(planting: Planting) -> None:
 def pruned_of_shards_without_slots(planting: Planting) -> None:
     """A token names writes of a shard that owns nothing any more as long as others take them over."""
     planting.rewrite(
-        Stability, "unstable", ("shard not in state.configuration.shards", "shard not in state.configuration.shard_ids()")
+        Stability,
+        "unstable",
+        ("shard not in state.configuration.shards", "shard not in state.configuration.shard_ids()"),
     )
 
 
@@ -101,7 +103,9 @@ def copied_from_one_that_is_not_ready(planting: Planting) -> None:
 def lineage_not_looked_at(planting: Planting) -> None:
     """News for a tenure is what concerns it; what its slots were long ago does not."""
     planting.rewrite(
-        Exports, "_tail", ("if roster.concerns(message.tenure, r)", "if roster.tenure_of(slot_of(r.key)) == message.tenure")
+        Exports,
+        "_tail",
+        ("if roster.concerns(message.tenure, r)", "if roster.tenure_of(slot_of(r.key)) == message.tenure"),
     )
 
 
@@ -138,7 +142,9 @@ def marks_not_kept(planting: Planting) -> None:
 
 def marks_not_copied(planting: Planting) -> None:
     """A copy of rows brings along what the shard was shown."""
-    planting.rewrite(AntiEntropy, "_give_rows", ("role.marks.merged(Marks(forgotten=role.collected.latest))", "NO_MARKS"))
+    planting.rewrite(
+        AntiEntropy, "_give_rows", ("role.marks.merged(Marks(forgotten=role.collected.latest))", "NO_MARKS")
+    )
 
 
 def marks_replaced(planting: Planting) -> None:
@@ -181,12 +187,16 @@ def aborted_shard_left(planting: Planting) -> None:
 
 def final_without_the_departed(planting: Planting) -> None:
     """A source is done with when the departed have shown all that they have, too."""
-    planting.rewrite(Imports, "_finish", ("roster.shard(errand.source).holders()", "roster.shard(errand.source).members"))
+    planting.rewrite(
+        Imports, "_finish", ("roster.shard(errand.source).holders()", "roster.shard(errand.source).members")
+    )
 
 
 def final_after_the_first(planting: Planting) -> None:
     """A source is done with when all its members have shown all that they have."""
-    planting.rewrite(Imports, "_finish", ("all(member.writer in progress.done for", "any(member.writer in progress.done for"))
+    planting.rewrite(
+        Imports, "_finish", ("all(member.writer in progress.done for", "any(member.writer in progress.done for")
+    )
 
 
 def final_before_the_hand_off_is_known(planting: Planting) -> None:

@@ -1,0 +1,97 @@
+"""
+Consensus: a voter keeps what it has promised and accepted, and says so only when that is on its disk; what a majority
+has accepted stays what is accepted.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Sequence
+
+from kvsd.replication.configuration import Configuration
+from kvsd.replication.effects import Keep, SetConfiguration, SetPromise
+from kvsd.replication.messages import Accepted, Ballot, Message, Promised, Sender, Vote
+from kvsd.replication.replica import Replica
+from kvsd.replication.saved import Saved
+from kvsd.simulate.monitor import Invariant, Monitor
+
+Promise = tuple[int, Ballot, Vote | None]
+NOTHING: Promise = (0, Ballot(), None)
+
+
+class Votes(Invariant):
+    """Keeps its own account of promises and votes, by the instances of nodes."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        super().__init__(monitor)
+        self._last: dict[Replica, Promise] = {}
+        self._unsynced: dict[Replica, deque[tuple[int, Keep]]] = {}
+        self._durable: dict[bytes, Promise] = {}
+        self._epochs: dict[bytes, int] = {}
+        """The latest epochs on disk."""
+        self._accepted: defaultdict[tuple[int, Ballot], set[str]] = defaultdict(set)
+        self._chosen: dict[int, tuple[Ballot, Configuration]] = {}
+        """What a majority was the first to accept as what follows an epoch."""
+
+    def started(self, replica: Replica, saved: Saved) -> None:
+        """What the disk knows."""
+        instance = replica.state.identity.instance
+        self._last[replica] = self._durable[instance] = saved.promise or NOTHING
+        self._epochs[instance] = saved.configuration.epoch if saved.configuration else 0
+        self._unsynced[replica] = deque()
+
+    def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
+        """Promises are made, and configurations adopted."""
+        for change in changes:
+            if isinstance(change, SetPromise):
+                self._check_promise(replica, change)
+                self._last[replica] = (change.epoch, change.ballot, change.vote)
+            if isinstance(change, SetPromise | SetConfiguration):
+                self._unsynced[replica].append((position, change))
+
+    def synced(self, replica: Replica, position: int) -> None:
+        """A vote counts once it is durable."""
+        unsynced, instance = self._unsynced[replica], replica.state.identity.instance
+        while unsynced and unsynced[0][0] <= position:
+            match unsynced.popleft()[1]:
+                case SetConfiguration(configuration):
+                    self._epochs[instance] = max(self._epochs[instance], configuration.epoch)
+                case SetPromise() as promise:
+                    self._durable[instance] = (promise.epoch, promise.ballot, promise.vote)
+                    self._count(replica, promise)
+                case _:
+                    pass
+
+    def hears(self, replica: Replica, sender: Sender, messages: Sequence[Message]) -> None:
+        """What a node says of its configuration and its votes is on its disk."""
+        if not self.monitor.trusting:
+            return
+        if sender.epoch > self._epochs.get(sender.instance, 0):
+            self.accuse("durable-first", f"{sender.address} spoke of epoch {sender.epoch}, which is not on its disk")
+        for message in messages:
+            if isinstance(message, Promised | Accepted):
+                epoch, ballot, vote = self._durable.get(sender.instance, NOTHING)
+                voted = vote.ballot if vote and isinstance(message, Accepted) else ballot
+                if epoch < message.epoch or (epoch == message.epoch and voted < message.ballot):
+                    self.accuse("durable-first", f"{sender.address} spoke of a vote that is not on its disk: {message}")
+
+    def _check_promise(self, replica: Replica, promise: SetPromise) -> None:
+        epoch, ballot, vote = self._last[replica]
+        if epoch != promise.epoch:
+            return
+        if promise.ballot < ballot or (vote and (promise.vote is None or promise.vote.ballot < vote.ballot)):
+            self.accuse(
+                "promises-kept", f"{replica.state.identity.address} goes back from a later attempt to {promise.ballot}"
+            )
+
+    def _count(self, replica: Replica, promise: SetPromise) -> None:
+        """Once a majority has accepted something, nobody accepts anything else in a later attempt."""
+        epoch, _, vote = promise
+        if vote is None or replica.state.configuration is None or replica.state.epoch != epoch:
+            return
+        address, voters = replica.state.identity.address, replica.state.configuration.voters()
+        ballot, chosen = self._chosen.get(epoch, (vote.ballot, vote.configuration))
+        if vote.ballot >= ballot and vote.configuration != chosen:
+            self.accuse("decided-for-ever", f"{address} accepts another configuration after epoch {epoch}")
+        accepted = self._accepted[epoch, vote.ballot]
+        accepted.add(address)
+        if 2 * len(accepted.intersection(voters)) > len(voters):
+            self._chosen.setdefault(epoch, (vote.ballot, vote.configuration))
