@@ -38,7 +38,7 @@ FIRST_COUNTER = 3_000_000
 
 class Load(NamedTuple):
     """
-    What clients do: each waits ``1 / rate`` seconds on average between two requests, half of them reads.
+    What clients do: each sends ``rate`` requests a second on average (fewer than 200), half of them reads.
 
     ``zipf`` is the exponent by which some keys are more wanted than others, 0 for none.
     """
@@ -66,7 +66,8 @@ class Node:
         self._state.roles[member.shard] = self.role
         self._stability = Stability(self._state)
         self._peers: dict[str, list[tuple[Node, Peer]]] = {}
-        self._phase = cluster.random.uniform(0, HEARTBEAT_MS)
+        self.phase = cluster.random.uniform(0, HEARTBEAT_MS)
+        """When it sends its first heartbeat."""
         self._beats = 0
         self._sent: deque[VersionVector] = deque([dict(self.role.durable)] * HEARTBEATS_KEPT, HEARTBEATS_KEPT)
         self._arriving: deque[tuple[float, Writer, int]] = deque()
@@ -137,13 +138,13 @@ class Node:
         self.catch_up(now)
         self._sent.append(dict(self.role.durable))
         self._beats += 1
-        return self._phase + HEARTBEAT_MS * self._beats
+        return self.phase + HEARTBEAT_MS * self._beats
 
     def reported(self, receiver: int, now: float) -> VersionVector:
         """What this node says to have durably in the last heartbeat of it that has come in at a receiver."""
         for back in range(1, HEARTBEATS_KEPT):
-            beat = self._beats - back
-            sent = self._phase + HEARTBEAT_MS * (beat - 1)
+            beat = self._beats - back + 1
+            sent = self.phase + HEARTBEAT_MS * (beat - 1)
             span = LONGEST_DELAY_MS - SHORTEST_DELAY_MS + 1
             if sent + SHORTEST_DELAY_MS + hash((self.number, receiver, beat)) % span <= now:
                 return self._sent[-back]
@@ -167,7 +168,7 @@ class Cluster:
         self._events: list[tuple[float, int, Node | Client]] = []
         self._number = count()
         for actor in (node for members in self.shards.values() for node in members):
-            self.start(actor, random.uniform(0, HEARTBEAT_MS))
+            self.start(actor, actor.phase)
 
     def first_vector(self, shard: str) -> VersionVector:
         """What every replica of a shard has at the beginning."""
@@ -220,7 +221,7 @@ class Client:
         self.unmet = 0
         self._cluster = cluster
         self._keys = keys
-        self._rate = rate
+        self._pause_ms = 1000 / rate - SYNC_MS
 
     def act(self, now: float) -> float:
         """Send one request; gives when the next is due."""
@@ -233,7 +234,7 @@ class Client:
         self.token = carry_out(node, key, self.token, now)
         self.lengths.append(len(cluster.codec.encode(self.token)))
         self.named.append(sum(map(len, self.token.dependencies.values())))
-        return now + SYNC_MS + 1000 * cluster.random.expovariate(self._rate)
+        return now + SYNC_MS + cluster.random.expovariate(1 / self._pause_ms)
 
 
 class Keys:

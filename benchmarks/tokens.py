@@ -76,7 +76,13 @@ def busy(name: str, nodes: int, shards: int, load: Load, seconds: float, limit: 
 
 
 @click.command()
-@click.option("--rate", default=10.0, show_default=True, help="Requests a second of each client, 1,000 nodes.")
+@click.option(
+    "--rate",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(1, 190),
+    help="Requests a second of each client, 1,000 nodes.",
+)
 @click.option("--clients", default=1000, show_default=True, help="Clients of 1,000 nodes.")
 @click.option("--keys", default=100_000, show_default=True, help="Keys, 1,000 nodes.")
 @click.option("--zipf", default=1.0, show_default=True, help="Exponent of Zipf's law.")

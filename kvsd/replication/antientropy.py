@@ -64,7 +64,7 @@ class AntiEntropy:
         if not role.whole and role.target is None:
             role.target = next((report for report in reports if report is not None), None)
         if not role.whole and role.target is not None:
-            role.whole = dominates(role.durable, role.target)
+            role.whole = not role.filling and dominates(role.durable, role.target)
 
     def _peers(self, shard: str) -> list[str]:
         """All that may have writes of a shard."""
@@ -101,7 +101,7 @@ class AntiEntropy:
         if donor:
             self._last_id += 1
             self._pulling[role.shard] = Pulling(self._last_id, donor, now)
-            self._state.out.send(donor, Pull(self._last_id, role.shard, dict(role.vector)))
+            self._state.out.send(donor, Pull(self._last_id, role.shard, dict(role.vector), rows=role.filling))
 
     def abandon(self, peer: str) -> None:
         """Give up pulls from a peer that can't be used any more."""
@@ -122,9 +122,13 @@ class AntiEntropy:
         if role is None or pulling is None or (pulling.id, pulling.cursor) != (message.id, message.start):
             return None
         pulling.cursor, pulling.since = message.cursor, now
-        pulling.rows += message.rows
+        if role.whole:
+            pulling.rows += message.rows
+        else:
+            self._take_in(role, message.rows)  # nobody is shown what a learner has
+            role.filling = True
         if message.cursor:
-            pull = Pull(message.id, role.shard, dict(role.vector), message.copy, message.cursor)
+            pull = Pull(message.id, role.shard, dict(role.vector), message.copy, message.cursor, rows=role.filling)
             self._state.out.send(peer, pull)
             return None
         del self._pulling[message.shard]
@@ -135,14 +139,18 @@ class AntiEntropy:
         out.note("copy-taken-over", shard=role.shard, rows=len(pulling.rows))
         return role
 
+    def _take_in(self, role: Role, rows: Sequence[Row]) -> None:
+        for change in role.take_in(rows, self._state.out.written + 1):
+            self._state.out.keep(change)
+
     # Giving
 
     def give(self, peer: str, message: Pull) -> None:
-        """Answer a pull."""
+        """Answer a pull of who has a place here; what is being filled by a copy has nothing to give."""
         role = self._state.roles.get(message.shard)
-        if role is None:
+        if role is None or role.filling or peer not in self._peers(message.shard):
             return
-        if message.cursor == 0 and role.log.reaches_back_to(message.vector, role.vector):
+        if not message.rows and message.cursor == 0 and role.log.reaches_back_to(message.vector, role.vector):
             ops, more = role.log.since(message.vector, self._state.limits.page_bytes)
             self._state.out.send(peer, PullOps(message.id, role.shard, ops, more))
         else:

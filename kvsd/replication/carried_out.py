@@ -62,8 +62,10 @@ class Requests:
         lacking = (r for r in newest if vector.get(r.record.origin.writer, 0) < r.record.origin.counter)
         return list(islice(lacking, at_most))
 
-    def clear(self) -> list[int]:
-        """Forget all; returns the numbers."""
-        numbers = [number for number, _ in self._requests.values()]
-        self._requests.clear()
-        return numbers
+    def __len__(self) -> int:
+        """How many requests are remembered."""
+        return len(self._requests)
+
+    def drop(self, at_most: int) -> list[int]:
+        """Forget some, oldest first; returns their numbers."""
+        return [self._requests.popitem(last=False)[1][0] for _ in range(min(at_most, len(self._requests)))]

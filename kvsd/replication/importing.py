@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from kvsd.replication.broadcast import Broadcast
+from kvsd.replication.carried_out import digest
 from kvsd.replication.causality import Dependencies, dominates, missing
 from kvsd.replication.configuration import addresses
 from kvsd.replication.errands import Errand, Errands
@@ -23,6 +24,7 @@ from kvsd.replication.exporting import Exports
 from kvsd.replication.marks import Final, Marks
 from kvsd.replication.messages import Import, Imported
 from kvsd.replication.placement import Tenure
+from kvsd.replication.record import CarriedOut
 from kvsd.replication.reports import Reports
 from kvsd.replication.role import Role
 from kvsd.replication.roster import Roster
@@ -177,16 +179,18 @@ class Imports:
         return role
 
     def _issue(self, role: Role, errand: Errand, message: Imported) -> None:
-        """Issue what is news here: records that win, and how far it goes now."""
-        records = []
+        """Issue what is news here: records that win, the requests of those that don't, and how far it goes now."""
+        records, carried_out = [], list(message.requests)
         for record in message.records:
             there = role.store.get(errand.tenure, record.key)
             if there is None or there.record.stamp < record.stamp:
                 records.append(replace(record, tenure=errand.tenure))
+            elif record.request:
+                carried_out.append(CarriedOut(replace(record, value=None), digest(record.value)))
         self.progress[errand.tenure, errand.source].rows += len(records)
         cover = {} if message.cursor else self._news(role, errand, message)
         ready = (errand.tenure,) if errand.first and not message.cursor else ()
-        requests = [r for r in message.requests if role.requests.get(r.record.key, r.record.request) is None]
+        requests = [r for r in carried_out if role.requests.get(r.record.key, r.record.request) is None]
         if records or cover or ready or requests:
             marks = Marks({errand.tenure: cover} if cover else {}, ready, forgotten=message.forgotten)
             self._broadcast.take_over(role, records, requests, marks)

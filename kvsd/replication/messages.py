@@ -66,7 +66,7 @@ class Pull(Struct, frozen=True, array_like=True, tag=True):
     Send me what this vector lacks.
 
     ``id`` is the puller's number for this pull; ``cursor``, if not 0, goes on with the ``copy`` of rows where its last
-    page ended.
+    page ended.  ``rows`` says that only a copy of rows will do: a part of an earlier one is in use already.
     """
 
     id: int
@@ -74,6 +74,7 @@ class Pull(Struct, frozen=True, array_like=True, tag=True):
     vector: VersionVector
     copy: int = 0
     cursor: Arrival = 0
+    rows: bool = False
 
 
 class PullOps(Struct, frozen=True, array_like=True, tag=True):

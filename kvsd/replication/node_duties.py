@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from kvsd.replication import changes
+from kvsd.replication.causality import join
 from kvsd.replication.configuration import Configuration, shard_number
 from kvsd.replication.duty import Step, Wait
 from kvsd.replication.membership import Membership
@@ -56,9 +57,11 @@ class NodeDuties:
     def known(self) -> Mapping[bytes, int]:
         """Up to which of its writes each writer was heard of."""
         known: dict[bytes, int] = {}
-        for shard in self._configuration.shards:
-            for writer, counter in self._reports.furthest(shard).items():
-                known[writer] = max(counter, known.get(writer, 0))
+        for role in self._state.roles.values():
+            join(known, role.vector)
+        for peer in self._state.liveness.peers.values():
+            for vector in peer.vectors.values():
+                join(known, vector)
         return known
 
     def settle(self) -> Iterator[Step]:

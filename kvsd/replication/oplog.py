@@ -101,6 +101,14 @@ class OpLog:
         if not run:
             del self._runs[entry.op.writer]
 
+    def drop(self, at_most: int) -> list[int]:
+        """Drop some of the oldest ops, whoever may need them; returns their numbers of arrival."""
+        dropped: list[int] = []
+        while self._order and len(dropped) < at_most:
+            dropped.append(self._order[0].arrival)
+            self._forget(self._order[0])
+        return dropped
+
     def clear(self) -> list[int]:
         """Drop everything, when the rows have jumped ahead of the log; returns the numbers of arrival."""
         dropped = [entry.arrival for entry in self._order]

@@ -207,11 +207,11 @@ class Replica:
             state.out.note("peer-trusted", peer=peer)
         self.heartbeats.tick(now)
         self.antientropy.tick(now.monotonic)
+        self.imports.tick(now.monotonic)
         self.waiting.tick(now)
         for ended in self.forwards.tick(now):
             self.routing.end(ended, now)
         self.stability.tick(now.monotonic)
-        self.imports.tick(now.monotonic)
         self.upkeep.tick()
         self.membership.tick(now)
         self.consensus.tick(now.monotonic)

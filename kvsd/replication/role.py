@@ -40,6 +40,8 @@ class Role:
         """Whether it has all that a member had when it began to learn; always, unless it is a learner."""
         self.target: VersionVector | None = None
         """What a learner has to have for that."""
+        self.filling = False
+        """Whether it has rows of a copy that is not whole yet, so that what it has is no causal cut."""
         self.keeps: Callable[[Record], bool] = _always
         """Whether a record can still be needed, in the configuration that is in force."""
         self._sweep: list[RowKey] = []
@@ -67,6 +69,7 @@ class Role:
         self.log = OpLog(saved.ops)
         self.requests.restore(saved.requests)
         self.marks = self.durable_marks = self._marked = saved.marks
+        self.filling = any(row.counter > self.vector.get(row.writer, 0) for row in saved.rows)
 
     # Changing
 
@@ -84,16 +87,21 @@ class Role:
             yield from self.requests.learn(request)
         self._mark(op.marks)
 
-    def absorb(self, rows: Iterable[Row], message: PullRows, position: int) -> Iterator[Keep]:
-        """Take over a copy: rows that amount, with what is here, to all in its vector, and what else came with it."""
+    def take_in(self, rows: Iterable[Row], position: int) -> Iterator[Keep]:
+        """Put rows of a copy in their places; only with the whole copy they are a causal cut."""
         for row in rows:
             if row.counter <= self.vector.get(row.writer, 0):
                 continue  # it came by broadcast meanwhile, and may even have been deleted and collected since
             self._clock.witness(row.record.hlc)
             yield from self._put(row, position)
+
+    def absorb(self, rows: Iterable[Row], message: PullRows, position: int) -> Iterator[Keep]:
+        """Take over a copy: rows that amount, with what is here, to all in its vector, and what else came with it."""
+        yield from self.take_in(rows, position)
         for request in message.requests:
             yield from self.requests.learn(request)
         yield DropOps(self.writer, self.log.clear())
+        self.filling = False
         join(self.vector, message.vector)
         self._mark(message.marks)
         self.holdback.forget(self.vector)
@@ -135,12 +143,12 @@ class Role:
 
     def dissolve(self, at_most: int) -> Iterator[Keep]:
         """Drop some of all that there is; the last of it is the role itself."""
-        yield DropOps(self.writer, self.log.clear())
-        yield from (DropRequest(self.writer, number) for number in self.requests.clear())
-        if not self._sweep:
+        if self.keeps is not _never:
             self.sweep_anew(_never)
+        yield DropOps(self.writer, self.log.drop(at_most))
+        yield from (DropRequest(self.writer, number) for number in self.requests.drop(at_most))
         yield from self.sweep(at_most)
-        if not len(self.store):
+        if not (len(self.log) or len(self.requests) or len(self.store)):
             yield DropRole(self.writer)
 
     # Durability

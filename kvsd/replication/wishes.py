@@ -129,11 +129,14 @@ class Wishes:
         following = begin_reshard(configuration, count, self._duties.live())
         return Changed(asked.proposed) if following is None else following
 
-    def _is_done(self, reshard: Pending, configuration: Configuration) -> bool:
+    @staticmethod
+    def _is_done(reshard: Pending, configuration: Configuration) -> bool:
         """Whether a reshard that is not under way any more was handed off, and not given up."""
         if reshard.moves:
             return any(move.tenure in configuration.tenures for move in reshard.moves)
-        return begin_reshard(configuration, reshard.shard_count, self._duties.live()) is None
+        shards = configuration.shards
+        left = any(m.shard not in shards or m not in shards[m.shard].members for m in reshard.leave)
+        return left or any(m.shard in shards and m in shards[m.shard].replicas() for m in reshard.join)
 
     def _abort(self, asked: Asked, configuration: Configuration) -> Configuration | Outcome:
         pending = configuration.pending

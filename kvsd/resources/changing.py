@@ -62,7 +62,7 @@ def read_count(request: Request, limits: RequestLimits) -> int:
 def read_count_in_query(request: Request) -> int:
     """The number of shards in a query.  Raises Rejected where there is none, or where it is no number from 1."""
     values = request.args.get(b"shard-count", []) if request.args else []
-    if len(values) != 1 or not values[0].isdigit() or not (count := int(values[0][:MAX_DIGITS])):
+    if len(values) != 1 or not values[0].isdigit() or not (count := int(values[0].lstrip(b"0")[:MAX_DIGITS] or b"0")):
         raise Rejected(400, "shard-count must be given once in the query, as a number from 1")
     return count
 

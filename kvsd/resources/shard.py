@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from twisted.web.server import Request
 
 from kvsd.node import Node
-from kvsd.replication.configuration import Configuration, ConfigurationError
+from kvsd.replication.configuration import Configuration, ConfigurationError, shard_number
 from kvsd.replication.dealing import Layout
 from kvsd.replication.requests import AddMember, Conflict, Counted, CountKeys, Reshard
 from kvsd.resources.changing import change_reply, read_address, read_count, read_count_in_query
@@ -91,7 +91,7 @@ class Shards:
             if (source := configuration.owner(slot)[1]) != target:
                 moving.setdefault((source, target), []).append(slot)
         moves = []
-        for (source, target), slots in moving.items():
+        for (source, target), slots in sorted(moving.items(), key=lambda move: tuple(map(shard_number, move[0]))):
             counted = await self._node.ask(CountKeys(source, tuple(slots)))
             known = counted if isinstance(counted, Counted) else None
             moves.append(

@@ -22,6 +22,7 @@ Tables = dict[Table, dict[bytes, tuple[bytes, int]]]
 
 BACKUP_COMMITS = 20
 SYNC_FAILED = "the disk failed to sync"
+FULL = "no space left on the disk"
 
 
 @dataclass
@@ -91,7 +92,7 @@ class Disk:
                 self._keep(commit.changes)
             self._clock.after(0.0, lambda: commit.done.errback(StorageError(SYNC_FAILED)), commit.actor)
         elif self.health.full and commit.changes:
-            self._clock.after(0.0, lambda: commit.done.errback(DiskFull("no space left on the disk")), commit.actor)
+            self._clock.after(0.0, lambda: commit.done.errback(DiskFull(FULL)), commit.actor)
         else:
             self._keep(commit.changes)
             self._clock.after(0.0, lambda: commit.done.callback(None), commit.actor)

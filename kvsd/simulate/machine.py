@@ -18,7 +18,7 @@ from kvsd.replication.limits import Limits
 from kvsd.replication.requests import Change, Outcome, Request
 from kvsd.replication.token import TokenError
 from kvsd.simulate.clock import Actor, ActorClock, Clock
-from kvsd.simulate.disk import SYNC_FAILED, Disk, SimulatedStorage, Tables
+from kvsd.simulate.disk import FULL, SYNC_FAILED, Disk, SimulatedStorage, Tables
 from kvsd.simulate.door import Answer, Ask, Call, malformed, read_ask, tell
 from kvsd.simulate.monitor import Monitor
 from kvsd.simulate.network import Network, SimulatedTransport
@@ -198,7 +198,8 @@ class Machine:
         if run is not self.run:
             return
         found_out = self.right is not None and STALE in why
-        if SYNC_FAILED not in why and not found_out:
+        too_full = self.wiped and FULL in why  # not even its name could be written
+        if SYNC_FAILED not in why and not found_out and not too_full:
             self._world.monitor.accuse("fail-stop", f"{self.address} ended by itself: {why}")
         self._end()
         self.disk.crash()

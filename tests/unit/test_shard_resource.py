@@ -1,6 +1,17 @@
 """What a node tells about the cluster, and what nodes say to each other."""
 
-from kvsd.replication.requests import Counted, CountKeys, Overloaded, Unassigned, Unavailable
+from kvsd.replication.configuration import NOT_ENOUGH_NODES
+from kvsd.replication.requests import (
+    Begun,
+    Changed,
+    Counted,
+    CountKeys,
+    Overloaded,
+    Refused,
+    Reshard,
+    Unassigned,
+    Unavailable,
+)
 from tests.http_case import HttpCase
 
 
@@ -60,6 +71,92 @@ class ShardTests(HttpCase):
                 answer = self.ask("GET", f"/shard/{what}/{shard}")
                 self.assert_error(answer, 404, "Shard does not exist")
         self.assertEqual(self.node.asked, [])
+
+
+class ReshardTests(HttpCase):
+    """PUT /shard/reshard, and what is wrong in itself with it and with GET."""
+
+    def test_answers(self) -> None:
+        """A reshard is made, was there already, has begun, or can't be; with wait=false nobody waits."""
+        for outcome, status, fields in (
+            (Changed(), 200, {"result": "resharded"}),
+            (Changed(anew=False), 200, {"result": "resharded"}),
+            (Begun(), 202, {"result": "started", "status": "/kvsd/reshard"}),
+            (Refused(NOT_ENOUGH_NODES), 400, {"error": NOT_ENOUGH_NODES}),
+            (Overloaded("try again later"), 503, {"error": "try again later"}),
+        ):
+            self.node.outcome = outcome
+            answer = self.ask("PUT", "/shard/reshard", b'{"shard-count": 3}')
+            self.assertEqual((answer.status, answer.body), (status, fields))
+        self.assertEqual([Reshard(3, wait=True)] * 5, self.node.asked)
+
+    def test_wait(self) -> None:
+        """Only wait=false says that nobody waits."""
+        self.node.outcome = Changed()
+        for query in ("", "?wait=true", "?wait=", "?wait=False", "?wait=0", "?wait=false&wait=true", "?x=false"):
+            self.assertEqual(200, self.ask("PUT", f"/shard/reshard{query}", b'{"shard-count": 3}').status)
+        self.assertEqual({Reshard(3, wait=True)}, set(self.node.asked))
+        self.ask("PUT", "/shard/reshard?wait=false", b'{"shard-count": 3}')
+        self.assertEqual(Reshard(3, wait=False), self.node.asked[-1])
+
+    def test_bad_counts(self) -> None:
+        """What is no number of shards is a 400, and nobody is asked."""
+        for value in (
+            b"true",
+            b"0",
+            b"-1",
+            b"1.5",
+            b'"3"',
+            b"null",
+            b"[3]",
+            b"{}",
+            b"1e400",
+            b"-0",
+            b"NaN",
+        ):
+            answer = self.ask("PUT", "/shard/reshard", b'{"shard-count": %s}' % value)
+            self.assertEqual(400, answer.status, value)
+            self.assertEqual({"error"}, set(answer.body))
+        self.assertEqual([], self.node.asked)
+
+    def test_bad_bodies(self) -> None:
+        """So is a body that is no JSON object with that number."""
+        for body in (
+            None,
+            b"",
+            b"3",
+            b"[]",
+            b"null",
+            b"-nonsense",
+            b"{",
+            b"\xff",
+            b"{}",
+            b'{"shards": 3}',
+            b"[" * 1000,
+        ):
+            answer = self.ask("PUT", "/shard/reshard", body)
+            self.assertEqual((400, {"error"}), (answer.status, set(answer.body)), body)
+        self.assertEqual(413, self.ask("PUT", "/shard/reshard", b" " * (self.limits.max_body_bytes + 1)).status)
+        self.assertEqual([], self.node.asked)
+
+    def test_bad_queries(self) -> None:
+        """A plan is made for one number of shards, from 1."""
+        error = "shard-count must be given once in the query, as a number from 1"
+        for query in ("", "?", "?shard-count", "?shard-count=", "?shard-count=0", "?shard-count=000", "?shard-count=-1", "?shard-count=1.5",
+                      "?shard-count=true", "?shard-count=x", "?shard-count=2&shard-count=2", "?shards=2", "?shard-count=%D9%A3",
+                      "?shard-count=+3", "?shard-count=3%20", "?shard-count=%B2", "?shard-count=0x3"):  # fmt: skip
+            self.assert_error(self.ask("GET", f"/shard/reshard{query}"), 400, error)
+        self.assertEqual([], self.node.asked)
+
+    def test_wrong_method(self) -> None:
+        """The paths that say which methods they know."""
+        for method, target, allowed in (
+            ("POST", "/shard/reshard", "GET, HEAD, PUT"),
+            ("DELETE", "/shard/reshard", "GET, HEAD, PUT"),
+            ("PUT", "/shard/ids", "GET, HEAD"),
+            ("PUT", "/shard/key-count/s0", "GET, HEAD"),
+        ):
+            self.assert_error(self.ask(method, target, b"{}"), 405, f"Method not allowed here; allowed: {allowed}")
 
 
 class PeerTests(HttpCase):

@@ -19,6 +19,18 @@ KINDS = tuple(kind for kind in ALL_KINDS if kind != "stale-disk")
 """The kinds of faults under which defects are looked for."""
 KINDS_WITH_OLD_DISKS = ("stale-disk", "restart", "crash", "cut-link", "loss")
 """Those for defects that show only where disks are put back in time; other faults would mostly stand in the way."""
+KINDS_WITH_CHANGES = (
+    "partition",
+    "cut-link",
+    "one-way",
+    "pause",
+    "crash",
+    "restart",
+    "slow-disk",
+    "loss",
+    "wiped-disk",
+)
+"""Those for defects that show where a cluster changes: some nodes learn of it later than others."""
 
 
 class Planting:

@@ -14,7 +14,6 @@ from kvsd.replication.roster import Roster
 from kvsd.replication.serving import Serving
 from kvsd.replication.shard_duties import ShardDuties
 from kvsd.replication.stability import Stability
-from kvsd.replication.store import Store
 from tests.simulation.mutants.planting import Plant, Planting
 
 # Serving
@@ -124,7 +123,12 @@ def taken_over_under_a_new_stamp(planting: Planting) -> None:
 
 def requests_not_taken_along(planting: Planting) -> None:
     """With the writes their requests are taken over, so that a retry is known at the new place."""
-    planting.rewrite(Imports, "_issue", ("(role, records, message.requests, marks)", "(role, records, (), marks)"))
+    planting.rewrite(Imports, "_issue", ("(role, records, requests, marks)", "(role, records, (), marks)"))
+
+
+def requests_of_losers_not_taken_along(planting: Planting) -> None:
+    """With a write that has lost to a later one, its request is taken over all the same."""
+    planting.rewrite(Imports, "_issue", ("elif record.request:", "elif False:"))
 
 
 def forgotten_not_taken_along(planting: Planting) -> None:
@@ -229,9 +233,11 @@ def never_swept(planting: Planting) -> None:
     planting.swap(Role, "sweep_anew", lambda role, keeps: setattr(role, "keeps", keeps))
 
 
-def keys_miscounted_after_a_move(planting: Planting) -> None:
-    """The number of keys is that of the slots that a shard owns."""
-    planting.rewrite(Store, "live_keys_in", ("sum(self._live[slot] for slot in slots)", "self.live_keys"))
+def keys_counted_where_they_were(planting: Planting) -> None:
+    """The keys of slots that have moved are counted where they are now."""
+    before = "min(self.configuration.tenures[tenure].lineage, default=tenure)"
+    planting.rewrite(Roster, "owned", ("@cached_property", ""), ("append((tenure, slot))", f"append(({before}, slot))"))
+    planting.swap(Roster, "owned", property(vars(Roster)["owned"]))
 
 
 DEFECTS: list[Plant] = [
@@ -252,6 +258,7 @@ DEFECTS: list[Plant] = [
     taken_over_without_dependencies,
     taken_over_under_a_new_stamp,
     requests_not_taken_along,
+    requests_of_losers_not_taken_along,
     forgotten_not_taken_along,
     marks_not_kept,
     marks_not_copied,
@@ -268,5 +275,5 @@ DEFECTS: list[Plant] = [
     drained_after_the_first,
     swept_before_it_is_taken_over,
     never_swept,
-    keys_miscounted_after_a_move,
+    keys_counted_where_they_were,
 ]

@@ -7,11 +7,12 @@ from random import Random
 
 from msgspec.structs import replace
 
-from kvsd.simulate.plan import FOUNDING_SECONDS, Order, Plan, draw_plan
+from kvsd.simulate.plan import FOUNDING_SECONDS, Order, Plan, Verb, draw_plan
 
 SHAPES = ((4, 2), (5, 2), (6, 2), (6, 3))
 LIMITS = ("page_rows", "page_bytes", "log_bytes", "log_drops", "collected")
 """The limits that may be tight; of requests that were carried out all is remembered."""
+VERBS: tuple[Verb, ...] = ("reshard", "reshard", "reshard", "reshard", "member", "remove", "abort")
 
 
 def restless_plan(seed: int, kinds: Sequence[str]) -> Plan:
@@ -23,7 +24,7 @@ def restless_plan(seed: int, kinds: Sequence[str]) -> Plan:
         plan,
         spares=1,
         limits={name: limit for name, limit in plan.limits.items() if name in LIMITS},
-        faults=[fault for fault in plan.faults if max(fault.nodes) <= nodes and chance.random() < 0.5],
+        faults=[fault for fault in plan.faults if max(fault.nodes) <= nodes and chance.random() < 0.7],
         orders=_orders(chance, nodes + 1, shards, plan.seconds),
     )
 
@@ -34,9 +35,12 @@ def _orders(chance: Random, nodes: int, shards: int, until: float) -> list[Order
     count = shards
     while (now := now + chance.uniform(0.5, 4.0)) < until:
         at, node, target = round(now, 3), chance.randrange(nodes), chance.randrange(nodes)
-        verb = chance.choice(("reshard", "reshard", "reshard", "member", "remove", "abort"))
-        if verb == "reshard":
+        verb = chance.choice(VERBS)
+        if verb in ("reshard", "abort"):
             count = chance.choice([other for other in counts if other != count] or counts)
+        if verb == "abort":
+            orders.append(Order(at, "reshard", node, target, count))
+            at = round(at + chance.uniform(0.1, 0.5), 3)
         orders.append(Order(at, verb, node, target, count))
         if verb == "remove":
             orders.append(Order(round(at + chance.uniform(0.5, 4.0), 3), "add", (target + 1) % nodes, target))
