@@ -9,6 +9,7 @@ from kvsd.replication.configuration import Configuration
 from kvsd.replication.messages import Accept, Accepted, Ballot, Message, Outvoted, Prepare, Promised, Vote
 from kvsd.replication.requests import AddNode
 from tests.pure import ADDRESSES, PureCluster
+from tests.simulation.mutants import late_writes
 
 Scene = Callable[[], list[str]]
 ME, OTHER, THIRD = ADDRESSES[:3]
@@ -114,5 +115,16 @@ SCENES: dict[str, Scene] = {
     "oldest-vote-found-taken": votes_found,
     "half-is-enough": half_of_the_voters,
     "promise-not-kept": promise_after_a_start,
+    "sources-unchecked": late_writes.read_after_a_late_write,
+    "final-without-the-departed": late_writes.late_write_taken_over,
+    "final-after-the-first": late_writes.late_write_taken_over,
+    "older-sources-forgotten": late_writes.late_write_taken_over_twice,
+    "taken-over-without-dependencies": late_writes.dependencies_taken_over,
+    "collected-while-there-are-sources": late_writes.deletion_before_a_late_write,
+    "drained-after-the-first": late_writes.drained_behind_a_replica,
+    "departed-not-asked": late_writes.fetched_from_the_departed,
+    "collected-while-some-departed": late_writes.deletion_while_some_departed,
+    "settled-without-agreement": late_writes.settled_while_they_differ,
+    "collected-before-losses-settle": late_writes.deletion_before_losses_settle,
 }
 """By the name of a defect, the scene that shows it."""
