@@ -4,7 +4,8 @@ Anti-entropy: a replica pulls what a peer reports and it lacks.
 A pull carries the puller's vector; the answer is the ops beyond it, in the order in which the donor applied them.
 Where the donor's log no longer reaches back that far, the answer is a copy of the rows beyond it, in pages that the
 puller sets aside and takes over at once after the last one: a part of a copy may lack versions that were superseded,
-and is no causal cut.
+and is no causal cut.  A learner, of whom nobody reads, puts the rows in their places as they come, so that a large shard
+is not taken over in one long step; until it has the last page it gives nothing to anybody.
 """
 
 from collections.abc import Sequence
@@ -142,6 +143,7 @@ class AntiEntropy:
     def _take_in(self, role: Role, rows: Sequence[Row]) -> None:
         for change in role.take_in(rows, self._state.out.written + 1):
             self._state.out.keep(change)
+        self._state.disk.dirty.add(role.shard)  # the name of the role, and the latest stamp
 
     # Giving
 

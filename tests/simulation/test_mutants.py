@@ -63,9 +63,9 @@ class PlantingTests(SynchronousTestCase):
         """Functions of a module can be changed, and properties, like methods."""
         planting = Planting()
         self.addCleanup(planting.undo)
-        planting.rewrite(hunting, "violations_of", ("simulate([draw_plan(seed, kinds)]).verdict.violations", "[]"))
+        planting.rewrite(hunting, "violations_of", ("simulate([plan]).verdict.violations", "[]"))
         planting.rewrite(Catch, "rules", ("violation.rule for", "violation.text for"))
-        self.assertEqual([], hunting.violations_of((), -1))
+        self.assertEqual([], hunting.violations_of(KINDS, 1))
         self.assertEqual(["text"], Catch("", 1, 1, [Violation("rule", "text")]).rules)
 
 

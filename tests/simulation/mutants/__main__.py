@@ -42,6 +42,8 @@ def line(catch: Catch) -> str:
     """What became of a defect."""
     if not catch.violations:
         return f"{catch.name:36} NOT CAUGHT in {catch.schedules} schedules"
+    if not catch.schedules:
+        return f"{catch.name:36} {', '.join(catch.rules)}"
     schedules = "schedule" if catch.schedules == 1 else "schedules"
     return f"{catch.name:36} {catch.schedules:3} {schedules}, seed {catch.seed}: {', '.join(catch.rules)}"
 

@@ -4,14 +4,10 @@ Defects of changes of nodes and members: somebody serves too early, or is forgot
 
 from kvsd.replication import changes, configuration, resharding, state
 from kvsd.replication.antientropy import AntiEntropy
-from kvsd.replication.broadcast import Broadcast
 from kvsd.replication.causality import writer_id
-from kvsd.replication.holdback import HoldBack
-from kvsd.replication.membership import Membership
 from kvsd.replication.node_duties import NodeDuties
 from kvsd.replication.reports import Reports
 from kvsd.replication.roster import Roster
-from kvsd.replication.routing import Routing
 from kvsd.replication.serving import Serving
 from kvsd.replication.shard_duties import ShardDuties
 from kvsd.replication.stability import Stability
@@ -26,22 +22,10 @@ def token_epoch_ignored(planting: Planting) -> None:
     planting.rewrite(Serving, "vet", ("token.epoch > state.epoch", "False"))
 
 
-def heard_before_its_configuration(planting: Planting) -> None:
-    """What is said in a later configuration is heard once that is known."""
-    planting.rewrite(Membership, "admit", ("self._held.append((sender, messages))\n        return False", "pass"))
-    planting.rewrite(Broadcast, "_is_due", (" and op.epoch <= self._state.epoch", ""))
-    planting.rewrite(HoldBack, "_next", ("held.op.epoch > epoch or ", ""))
-
-
 def reports_of_any_epoch(planting: Planting) -> None:
     """What a member reports counts in the configuration in which it says so, and in no other."""
     planting.rewrite(Reports, "vector", ("peer and peer.epoch == state.epoch", "peer"))
     planting.rewrite(Reports, "marks", ("peer and peer.epoch == state.epoch", "peer"))
-
-
-def not_rerouted(planting: Planting) -> None:
-    """When the configuration changes, requests that wait are served by the new one."""
-    planting.swap(Routing, "reroute", lambda *_: None)
 
 
 # Learners
@@ -136,12 +120,6 @@ def settled_without_agreement(planting: Planting) -> None:
     )
 
 
-def settled_without_reports(planting: Planting) -> None:
-    """What is left of a lost writer's writes is settled once all who may have some have said what they have."""
-    unheard = 'self._wait("settle", f"{member.node} has not said what it has of {shard}")\n            return None'
-    planting.rewrite(NodeDuties, "_kept", (unheard, "continue"))
-
-
 def collected_before_losses_settle(planting: Planting) -> None:
     """No tombstone is dropped while it is open what is left of a lost writer's writes."""
     planting.rewrite(Stability, "_is_unsettled", ("loss.shard == shard and loss.kept is None for", "False for"))
@@ -149,9 +127,7 @@ def collected_before_losses_settle(planting: Planting) -> None:
 
 DEFECTS: list[Plant] = [
     token_epoch_ignored,
-    heard_before_its_configuration,
     reports_of_any_epoch,
-    not_rerouted,
     learners_not_counted,
     learner_serves,
     promoted_at_once,
@@ -167,6 +143,5 @@ DEFECTS: list[Plant] = [
     same_writer_for_ever,
     same_writer_after_a_wipe,
     settled_without_agreement,
-    settled_without_reports,
     collected_before_losses_settle,
 ]

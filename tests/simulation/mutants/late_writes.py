@@ -3,10 +3,10 @@ Scenes of clusters that change while a node can't be reached, or has writes that
 """
 
 from kvsd.replication.configuration import Configuration
-from kvsd.replication.messages import PullOps, PullRows
+from kvsd.replication.messages import Imported, PullOps, PullRows
 from kvsd.replication.placement import SLOTS, slot_of
 from kvsd.replication.replica import Replica
-from kvsd.replication.requests import Absent, Found, Get, RemoveNode, Reshard
+from kvsd.replication.requests import AbortReshard, Absent, Found, Get, RemoveNode, Reshard
 from kvsd.replication.saved import Saved
 from kvsd.replication.token import Token
 from tests.pure import ADDRESSES, PureCluster
@@ -112,6 +112,19 @@ def drained_behind_a_replica() -> list[str]:
     merged.cluster.isolate(THREE)
     merged.cluster.run(LONG)
     return [] if _sources(merged.cluster) else [f"{THREE} may still lack writes"]
+
+
+def aborted_before_the_copy() -> list[str]:
+    """A reshard that makes a new shard is aborted."""
+    cluster = PureCluster(6, 2).founded()
+    cluster.cut = lambda sender, receiver, message: isinstance(message, Imported)
+    cluster.submit(ONE, Reshard(3))
+    cluster.run(2.0)
+    begun = _configuration(cluster).shards.keys()
+    cluster.submit(ONE, AbortReshard())
+    cluster.run(2.0)
+    left = _configuration(cluster).shards.keys() - set(_configuration(cluster).shard_ids())
+    return [f"{left} is left of {begun}"] if left or len(begun) != 3 else []
 
 
 class Removed:

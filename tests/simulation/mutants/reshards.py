@@ -2,7 +2,7 @@
 Defects of reshards: slots are handed over before all is there, or what was written at the old place gets lost.
 """
 
-from kvsd.replication import resharding
+from kvsd.replication import resharding, wishes
 from kvsd.replication.antientropy import AntiEntropy
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.exporting import Exports
@@ -11,7 +11,6 @@ from kvsd.replication.marks import Marks
 from kvsd.replication.past import Past
 from kvsd.replication.role import Role
 from kvsd.replication.roster import Roster
-from kvsd.replication.serving import Serving
 from kvsd.replication.shard_duties import ShardDuties
 from kvsd.replication.stability import Stability
 from tests.simulation.mutants.planting import Plant, Planting
@@ -35,26 +34,12 @@ def served_before_the_copy(planting: Planting) -> None:
     planting.swap(Past, "is_ready", lambda *_: True)
 
 
-def rows_of_older_tenures_served(planting: Planting) -> None:
-    """What a key was when its slot was here before has no bearing on what it is now."""
-    row = "row = role.store.get(tenure, request.key)"
-    older = "next((row for t in range(tenure) if (row := role.store.get(t, request.key))), None)"
-    planting.rewrite(Serving, "_get", (row, f"{row} or {older}"))
-
-
 # Stability
 
 
 def importers_not_counted(planting: Planting) -> None:
     """A write is stable once those have it, too, who take it over."""
     planting.rewrite(Stability, "_vector", ("in roster.importers(shard)", "in ()"))
-
-
-def final_of_another_counts(planting: Planting) -> None:
-    """A replica counts for what is stable at a source until it has noted itself that it has all of that."""
-    seen = "_EVERYTHING if final in marks.final"
-    anybody = "any(final in role.marks.final for role in self._state.roles.values())"
-    planting.rewrite(Stability, "_shown", (seen, f"_EVERYTHING if final in marks.final or {anybody}"))
 
 
 def collected_while_there_are_sources(planting: Planting) -> None:
@@ -92,11 +77,6 @@ def covered_beyond_the_page(planting: Planting) -> None:
 def older_sources_covered_by_any(planting: Planting) -> None:
     """Of older sources a copy covers what all tenures of its slots were shown, not what any of them was."""
     planting.rewrite(Exports, "_cover", ("meet(shown)", "dict(shown[-1])"))
-
-
-def copied_from_one_that_is_not_ready(planting: Planting) -> None:
-    """Slots are copied from a member that has a complete copy itself."""
-    planting.rewrite(Exports, "give", (" if self._is_ready(message.tenure, role) else None", ""))
 
 
 def lineage_not_looked_at(planting: Planting) -> None:
@@ -184,6 +164,7 @@ def members_of_emptied_shards_forgotten(planting: Planting) -> None:
 def aborted_shard_left(planting: Planting) -> None:
     """A reshard that is aborted leaves nothing of the shards that it was to make."""
     planting.rewrite(resharding, "abort", ("if name not in unborn}\n    for", "}\n    for"))
+    planting.swap(wishes, "abort", resharding.abort)
 
 
 # Draining
@@ -203,17 +184,6 @@ def final_after_the_first(planting: Planting) -> None:
     )
 
 
-def final_before_the_hand_off_is_known(planting: Planting) -> None:
-    """A member of a source has shown all that it has once it knows that it takes no more writes."""
-    planting.rewrite(Imports, "_finish", (" or message.epoch < errand.since", ""))
-
-
-def final_before_losses_settle(planting: Planting) -> None:
-    """A source is not done with while it is open what is left of a lost writer's writes."""
-    unsettled = "loss.shard == errand.source and loss.kept is None for loss in lost"
-    planting.rewrite(Imports, "_finish", (unsettled, "False for loss in lost"))
-
-
 def drained_after_the_first(planting: Planting) -> None:
     """A source is struck out once all replicas have noted that they have all of it."""
     every = "self._configuration.shards[tenancy.shard].replicas()"
@@ -223,9 +193,9 @@ def drained_after_the_first(planting: Planting) -> None:
 # Sweeping
 
 
-def swept_before_it_is_taken_over(planting: Planting) -> None:
-    """Rows of slots that have moved away are kept while others take them over."""
-    planting.rewrite(Roster, "keeps", ("bool(tenancy.sources) and record.tenure in tenancy.lineage", "False"))
+def copied_rows_not_kept(planting: Planting) -> None:
+    """What a shard takes over is kept while the slots are still on their way."""
+    planting.rewrite(Roster, "keeps", ("(record.tenure, shard) == (move.tenure, move.target)", "False"))
 
 
 def never_swept(planting: Planting) -> None:
@@ -235,25 +205,29 @@ def never_swept(planting: Planting) -> None:
 
 def keys_counted_where_they_were(planting: Planting) -> None:
     """The keys of slots that have moved are counted where they are now."""
-    before = "min(self.configuration.tenures[tenure].lineage, default=tenure)"
-    planting.rewrite(Roster, "owned", ("@cached_property", ""), ("append((tenure, slot))", f"append(({before}, slot))"))
-    planting.swap(Roster, "owned", property(vars(Roster)["owned"]))
+    owned = vars(Roster)["owned"].func
+
+    def before(roster: Roster) -> dict[str, list[tuple[int, int]]]:
+        tenures = roster.configuration.tenures
+        return {
+            shard: [(min(tenures[tenure].lineage, default=tenure), slot) for tenure, slot in slots]
+            for shard, slots in owned(roster).items()
+        }
+
+    planting.swap(Roster, "owned", property(before))
 
 
 DEFECTS: list[Plant] = [
     sources_unchecked,
     own_shard_unchecked_for_what_moved,
     served_before_the_copy,
-    rows_of_older_tenures_served,
     importers_not_counted,
-    final_of_another_counts,
     collected_while_there_are_sources,
     pruned_of_shards_without_slots,
     covered_by_the_first_page,
     ready_with_the_first_page,
     covered_beyond_the_page,
     older_sources_covered_by_any,
-    copied_from_one_that_is_not_ready,
     lineage_not_looked_at,
     taken_over_without_dependencies,
     taken_over_under_a_new_stamp,
@@ -270,10 +244,8 @@ DEFECTS: list[Plant] = [
     aborted_shard_left,
     final_without_the_departed,
     final_after_the_first,
-    final_before_the_hand_off_is_known,
-    final_before_losses_settle,
     drained_after_the_first,
-    swept_before_it_is_taken_over,
+    copied_rows_not_kept,
     never_swept,
     keys_counted_where_they_were,
 ]

@@ -6,7 +6,17 @@ from collections.abc import Callable
 
 from kvsd.replication.changes import add_node
 from kvsd.replication.configuration import Configuration
-from kvsd.replication.messages import Accept, Accepted, Ballot, Message, Outvoted, Prepare, Promised, Vote
+from kvsd.replication.messages import (
+    Accept,
+    Accepted,
+    Ballot,
+    Message,
+    Outvoted,
+    Prepare,
+    Promised,
+    TellConfiguration,
+    Vote,
+)
 from kvsd.replication.requests import AddNode
 from tests.pure import ADDRESSES, PureCluster
 from tests.simulation.mutants import late_writes
@@ -107,6 +117,25 @@ def promise_after_a_start() -> list[str]:
     return _answer(polls, Prepare(1, _ballot(49)), Outvoted(1, _ballot(50)))
 
 
+def decided_too_early() -> list[str]:
+    """A proposer was promised by a majority, and only its own vote is there."""
+    polls = Polls()
+    polls.tell(ME, Promised(1, polls.propose(), None))
+    epoch = polls.cluster.sites[ME].replica.state.epoch
+    return [f"{ME} goes by epoch {epoch}"] if epoch > 1 else []
+
+
+def older_configuration() -> list[str]:
+    """A node learns of two configurations, the later one first."""
+    polls = Polls()
+    older = polls.configuration(SPARE)
+    later = add_node(older, ANOTHER)
+    polls.tell(ME, TellConfiguration(later))
+    polls.tell(ME, TellConfiguration(older))
+    epoch = polls.cluster.sites[ME].replica.state.epoch
+    return [f"{ME} goes back to epoch {epoch}"] if epoch < later.epoch else []
+
+
 SCENES: dict[str, Scene] = {
     "older-attempt-promised": older_attempt,
     "older-attempt-accepted": older_vote,
@@ -115,6 +144,10 @@ SCENES: dict[str, Scene] = {
     "oldest-vote-found-taken": votes_found,
     "half-is-enough": half_of_the_voters,
     "promise-not-kept": promise_after_a_start,
+    "decided-by-promises": decided_too_early,
+    "decided-by-one": decided_too_early,
+    "older-configuration-adopted": older_configuration,
+    "aborted-shard-left": late_writes.aborted_before_the_copy,
     "sources-unchecked": late_writes.read_after_a_late_write,
     "final-without-the-departed": late_writes.late_write_taken_over,
     "final-after-the-first": late_writes.late_write_taken_over,
