@@ -3,7 +3,7 @@ Scenes of clusters that change while a node can't be reached, or has writes that
 """
 
 from kvsd.replication.configuration import Configuration
-from kvsd.replication.messages import Imported, PullOps, PullRows
+from kvsd.replication.messages import Imported, PullOps, PullRows, Push
 from kvsd.replication.placement import SLOTS, slot_of
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import AbortReshard, Absent, Found, Get, RemoveNode, Reshard
@@ -77,6 +77,14 @@ def read_after_a_late_write() -> list[str]:
     return [f"{ONE} serves {outcome}"] if isinstance(outcome, Found | Absent) else []
 
 
+def token_of_a_late_write() -> list[str]:
+    """A client that wrote at the old place asks for another key, which has nothing to do with that."""
+    merged = Merged()
+    outcome = merged.cluster.get(ONE, merged.cluster.key_of("s0", "other"), merged.late)
+    named = isinstance(outcome, Found | Absent) and "s1" in outcome.token.dependencies
+    return [] if named else [f"{outcome} does not name the late write"]
+
+
 def late_write_taken_over() -> list[str]:
     """The old place has a late write, which has to be taken over."""
     return Merged().found_late()
@@ -112,6 +120,18 @@ def drained_behind_a_replica() -> list[str]:
     merged.cluster.isolate(THREE)
     merged.cluster.run(LONG)
     return [] if _sources(merged.cluster) else [f"{THREE} may still lack writes"]
+
+
+def read_before_the_copy() -> list[str]:
+    """A member does not hear what its shard takes over, and is asked for that after the hand-off."""
+    cluster = PureCluster(5, 2).founded()
+    key = cluster.key_of("s1")
+    cluster.put(TWO, key, "1")
+    cluster.cut = lambda sender, receiver, message: receiver == THREE and isinstance(message, Push | PullOps | PullRows)
+    cluster.submit(ONE, Reshard(1))
+    cluster.run(LONG)
+    outcome = cluster.get(THREE, key)
+    return [] if isinstance(outcome, Found) else [f"{THREE} serves {outcome}"]
 
 
 def aborted_before_the_copy() -> list[str]:

@@ -64,28 +64,9 @@ def covered_by_the_first_page(planting: Planting) -> None:
     planting.rewrite(Imports, "_issue", ("{} if message.cursor else ", ""))
 
 
-def ready_with_the_first_page(planting: Planting) -> None:
-    """A shard is ready for slots when the last page of the copy is here."""
-    planting.rewrite(Imports, "_issue", ("errand.first and not message.cursor", "errand.first"))
-
-
 def covered_beyond_the_page(planting: Planting) -> None:
     """The answer to a question for news covers what it brings, and not all that there is."""
     planting.rewrite(Exports, "_tail", ("cover if more else dict(role.vector)", "dict(role.vector)"))
-
-
-def older_sources_covered_by_any(planting: Planting) -> None:
-    """Of older sources a copy covers what all tenures of its slots were shown, not what any of them was."""
-    planting.rewrite(Exports, "_cover", ("meet(shown)", "dict(shown[-1])"))
-
-
-def lineage_not_looked_at(planting: Planting) -> None:
-    """News for a tenure is what concerns it; what its slots were long ago does not."""
-    planting.rewrite(
-        Exports,
-        "_tail",
-        ("if roster.concerns(message.tenure, r)", "if roster.tenure_of(slot_of(r.key)) == message.tenure"),
-    )
 
 
 def taken_over_without_dependencies(planting: Planting) -> None:
@@ -225,10 +206,7 @@ DEFECTS: list[Plant] = [
     collected_while_there_are_sources,
     pruned_of_shards_without_slots,
     covered_by_the_first_page,
-    ready_with_the_first_page,
     covered_beyond_the_page,
-    older_sources_covered_by_any,
-    lineage_not_looked_at,
     taken_over_without_dependencies,
     taken_over_under_a_new_stamp,
     requests_not_taken_along,

@@ -148,6 +148,8 @@ SCENES: dict[str, Scene] = {
     "decided-by-one": decided_too_early,
     "older-configuration-adopted": older_configuration,
     "aborted-shard-left": late_writes.aborted_before_the_copy,
+    "served-before-the-copy": late_writes.read_before_the_copy,
+    "pruned-of-shards-without-slots": late_writes.token_of_a_late_write,
     "sources-unchecked": late_writes.read_after_a_late_write,
     "final-without-the-departed": late_writes.late_write_taken_over,
     "final-after-the-first": late_writes.late_write_taken_over,
