@@ -204,6 +204,7 @@ VERDICTS: dict[type[Verdict], st.SearchStrategy[Verdict]] = {
 MESSAGES: dict[type[Message], st.SearchStrategy[Message]] = {
     said.Heartbeat: built(
         said.Heartbeat,
+        epoch=counts,
         wall_ms=counts,
         hlc=stamps,
         silent_ms=st.dictionaries(addresses, counts, max_size=3),

@@ -49,7 +49,11 @@ class Heartbeats:
             self._founding.ask(peer.address)
 
     def tell_all(self, now: Now) -> None:
-        """Say at once what this node has, as reports count only in the configuration in which they were made."""
+        """
+        Say at once what this node has, as reports count only in the configuration in which they were made.
+
+        Not before that is on disk: only then is there no earlier write any more that a report may leave out.
+        """
         heartbeat = self.message(now) if self._state.configuration else None
         for peer in self._state.liveness.peers.values():
             if heartbeat and peer.usable and not self._state.disk.is_stuck(now.monotonic):
@@ -62,6 +66,7 @@ class Heartbeats:
         meeting = self._meeting.is_on()
         roles = {} if meeting else state.roles
         return Heartbeat(
+            epoch=state.disk.epoch,
             wall_ms=now.wall_ms,
             hlc=state.clock.latest,
             silent_ms=state.liveness.silences(now.monotonic),
@@ -87,10 +92,10 @@ class Heartbeats:
         peer.ahead_ms = now.wall_ms - message.wall_ms
         state.liveness.hearsay(message.silent_ms, now.monotonic)
         genuine = state.is_genuine(sender.address, sender.instance)
-        peer.instance, peer.epoch = sender.instance, sender.epoch
+        peer.instance, peer.epoch = sender.instance, message.epoch
         if genuine:
             peer.report(message)
-            if sender.epoch == state.epoch:
+            if message.epoch == state.epoch:
                 peer.remember({m.shard: w for w, m in state.writers.items() if m.node == peer.address})
             self._remember(peer, message.reported)
         else:

@@ -25,7 +25,8 @@ class Heartbeat(Struct, frozen=True, array_like=True, tag=True):
     """
     I am here, and this is what I have.
 
-    ``wall_ms`` is the sender's clock and ``hlc`` its latest stamp; ``silent_ms`` says for each node how long ago the
+    ``epoch`` is the configuration that was on the sender's disk when it said this: what it says is all that it had until
+    then.  ``wall_ms`` is the sender's clock and ``hlc`` its latest stamp; ``silent_ms`` says for each node how long ago the
     sender heard of it;
     ``vectors`` and ``marks`` what each of its replicas holds durably, by shard (no marks: left out); ``partial`` the
     shards of which it is a learner that has not yet what a member had when it became one, and ``meeting`` that it says
@@ -34,6 +35,7 @@ class Heartbeat(Struct, frozen=True, array_like=True, tag=True):
     once said more than it has now was given an old copy of its data.
     """
 
+    epoch: Epoch
     wall_ms: Milliseconds
     hlc: Stamp
     silent_ms: dict[str, Milliseconds]

@@ -236,7 +236,6 @@ class Replica:
         self.administration.adopted(now.monotonic)
         for role in state.roles.values():
             self.broadcast.drain(role)
-        self.heartbeats.tell_all(now)
         self.routing.reroute(now)
         self.waiting.wake(now)
         for sender, messages in self.membership.release():
@@ -262,7 +261,10 @@ class Replica:
     def synced(self, position: int, now: Now) -> list[Effect]:
         """Everything up to a position is durable."""
         self.state.now = now
+        epoch = self.state.disk.epoch
         self.state.disk.synced(position, now.monotonic)
+        if self.state.disk.epoch != epoch:
+            self.heartbeats.tell_all(now)
         return self._effects()
 
     def storage_full(self, full: bool) -> list[Effect]:

@@ -128,7 +128,7 @@ class BroadcastTests(SynchronousTestCase):
         self.hear(Bound(b"another instance"))
         self.hear(Bind())
         self.hear(TellConfiguration(self.cluster.configuration))
-        self.hear(Heartbeat(0, 0, {"10.9.9.9:1": 5}, {"s9": vector}, {"10.9.9.9:1": b"another instance"}, {}))
+        self.hear(Heartbeat(1, 0, 0, {"10.9.9.9:1": 5}, {"s9": vector}, {"10.9.9.9:1": b"another instance"}, {}))
         self.assertEqual({}, self.role(self.third).vector)
         self.assertEqual("", self.cluster.sites[self.third].replica.routing.unassigned())
         self.cluster.put(self.first, "key", "1", EMPTY)
@@ -159,5 +159,5 @@ class BroadcastTests(SynchronousTestCase):
         self.cluster.sent.clear()
         sender = self.cluster.sender(self.cluster.sites[self.first])._replace(address="10.9.9.9:1")
         for _ in range(20):
-            self.hear(Heartbeat(0, 0, {}, {}, {}, {}), sender)
+            self.hear(Heartbeat(1, 0, 0, {}, {}, {}, {}), sender)
         self.assertEqual(1, sum(receiver == "10.9.9.9:1" for _, receiver, _ in self.cluster.sent))

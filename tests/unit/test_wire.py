@@ -101,8 +101,8 @@ OUTCOMES: list[Outcome] = [
     Conflict("with what"),
 ]
 MESSAGES: list[Message] = [
-    Heartbeat(1_800_000_000_000, 5, {RECEIVER: 12}, {"s0": {A: 1, B: 2}}, {RECEIVER: INSTANCE}, {A: 3}),
-    Heartbeat(1, 5, {}, {"s0": {}}, {}, {}, {"s0": MARKS}, ("s0",), meeting=True),
+    Heartbeat(1, 1_800_000_000_000, 5, {RECEIVER: 12}, {"s0": {A: 1, B: 2}}, {RECEIVER: INSTANCE}, {A: 3}),
+    Heartbeat(2, 1, 5, {}, {"s0": {}}, {}, {}, {"s0": MARKS}, ("s0",), meeting=True),
     Bind(),
     Bound(INSTANCE),
     Push([make_op(A, 1), make_op(B, 7, {A: 1}, value=None)]),
