@@ -105,7 +105,8 @@ class ManyRunsTests(CommandTests):
         )
         self.assertRegex(lines[-1], f"^{figures}$")
         self.assertRegex(lines[-2], r"[\d,]+ client operations a second and [\d,]+ times real time on 1 processes")
-        self.assertTrue(lines[-3].startswith("Faults: "))
+        self.assertTrue(lines[-3].startswith("Orders: "))
+        self.assertTrue(lines[-4].startswith("Faults: "))
 
     def test_failures(self) -> None:
         """Each seed that fails is named with how to see it again; the last line names them all, and the status is 1."""
@@ -127,7 +128,7 @@ class ManyRunsTests(CommandTests):
         alone = self.assert_ends(self.simulate(*options, "1"), 0)
         several = ended.stdout.rstrip().splitlines()
         self.assertEqual([alone[0], alone[-1]], [several[0], several[-1]])
-        self.assertEqual(3, len(several))
+        self.assertEqual(4, len(several))
 
 
 class MistakeTests(CommandTests):
