@@ -24,6 +24,7 @@ from kvsd.simulate.monitor import Monitor
 from kvsd.simulate.network import Network, SimulatedTransport
 from kvsd.simulate.trace import Trace
 from kvsd.simulate.watched import WatchedReplica
+from kvsd.wire import WireError
 
 WALL_MS = 1_800_000_000_000
 """The wall's time when the world begins."""
@@ -131,8 +132,12 @@ class Machine:
             return
         try:
             self._begin()
-        except StorageError as error:
+        except (StorageError, WireError) as error:
+            if isinstance(error, WireError) and not self.wiped:
+                raise
             self._tell(f"does not start: {error}")
+            if isinstance(error, WireError):
+                self.disk.wipe()  # it was full when the node's name was to be written to it
             self._world.clock.after(REVIVAL_SECONDS, self.start)
 
     def _begin(self) -> None:

@@ -63,8 +63,7 @@ class Repeats(Invariant):
         for message in messages:
             if isinstance(message, PullRows) and not message.cursor and message.shard in replica.state.roles:
                 vector = replica.state.roles[message.shard].vector
-                jump = sum(max(0, n - vector.get(writer, 0)) for writer, n in message.vector.items())
-                if self._is_remembered(replica, message.shard) and jump <= replica.state.limits.page_requests:
+                if self._is_remembered(replica, message.shard) and not self._are_many(replica, message.shard):
                     found = {_name(request.record) for request in message.requests}
                     self._expect(replica, message.shard, vector, message.vector, found)
                 if replica.state.limits.page_requests < MANY:
@@ -88,7 +87,7 @@ class Repeats(Invariant):
                     self._applied(replica, role, op)
                 case SetVector(role, shard, vector):
                     jump = sum(vector.values()) - sum(self._seen.get((replica, role), {}).values())
-                    if jump > replica.state.limits.page_requests:
+                    if jump > 0 and self._are_many(replica, shard):
                         self._forgetful.add(shard)
                     self._seen[replica, role] = dict(vector)
                 case _:
@@ -106,6 +105,10 @@ class Repeats(Invariant):
         for record in op.records:
             self._compare_stamps(replica, op, record)
         seen[op.writer] = op.counter
+
+    def _are_many(self, replica: Replica, shard: str) -> bool:
+        """Whether there may be more requests than a copy brings along."""
+        return self._named[shard] > replica.state.limits.page_requests
 
     def _is_remembered(self, replica: Replica, shard: str) -> bool:
         """Whether no request can have been forgotten yet for the sake of newer ones."""
