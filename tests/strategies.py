@@ -218,9 +218,7 @@ MESSAGES: dict[type[Message], st.SearchStrategy[Message]] = {
     said.Bind: built(said.Bind),
     said.Bound: built(said.Bound, instance=instances),
     said.Push: built(said.Push, ops=some(ops, 2)),
-    said.Pull: built(
-        said.Pull, id=numbers, shard=shards, vector=any_vectors, copy=numbers, cursor=counts, rows=st.booleans()
-    ),
+    said.Pull: built(said.Pull, id=numbers, shard=shards, vector=any_vectors, copy=numbers, cursor=counts),
     said.PullOps: built(said.PullOps, id=numbers, shard=shards, ops=some(ops, 2), more=st.booleans()),
     said.PullRows: built(
         said.PullRows,

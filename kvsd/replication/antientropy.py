@@ -4,8 +4,7 @@ Anti-entropy: a replica pulls what a peer reports and it lacks.
 A pull carries the puller's vector; the answer is the ops beyond it, in the order in which the donor applied them.
 Where the donor's log no longer reaches back that far, the answer is a copy of the rows beyond it, in pages that the
 puller sets aside and takes over at once after the last one: a part of a copy may lack versions that were superseded,
-and is no causal cut.  A learner, of whom nobody reads, puts the rows in their places as they come, so that a large shard
-is not taken over in one long step; until it has the last page it gives nothing to anybody.
+and is no causal cut.
 """
 
 from collections.abc import Sequence
@@ -65,7 +64,7 @@ class AntiEntropy:
         if not role.whole and role.target is None:
             role.target = next((report for report in reports if report is not None), None)
         if not role.whole and role.target is not None:
-            role.whole = not role.filling and dominates(role.durable, role.target)
+            role.whole = dominates(role.durable, role.target)
 
     def _peers(self, shard: str) -> list[str]:
         """All that may have writes of a shard."""
@@ -102,7 +101,7 @@ class AntiEntropy:
         if donor:
             self._last_id += 1
             self._pulling[role.shard] = Pulling(self._last_id, donor, now)
-            self._state.out.send(donor, Pull(self._last_id, role.shard, dict(role.vector), rows=role.filling))
+            self._state.out.send(donor, Pull(self._last_id, role.shard, dict(role.vector)))
 
     def abandon(self, peer: str) -> None:
         """Give up pulls from a peer that can't be used any more."""
@@ -123,13 +122,9 @@ class AntiEntropy:
         if role is None or pulling is None or (pulling.id, pulling.cursor) != (message.id, message.start):
             return None
         pulling.cursor, pulling.since = message.cursor, now
-        if role.whole:
-            pulling.rows += message.rows
-        else:
-            self._take_in(role, message.rows)  # nobody is shown what a learner has
-            role.filling = True
+        pulling.rows += message.rows
         if message.cursor:
-            pull = Pull(message.id, role.shard, dict(role.vector), message.copy, message.cursor, rows=role.filling)
+            pull = Pull(message.id, role.shard, dict(role.vector), message.copy, message.cursor)
             self._state.out.send(peer, pull)
             return None
         del self._pulling[message.shard]
@@ -140,19 +135,14 @@ class AntiEntropy:
         out.note("copy-taken-over", shard=role.shard, rows=len(pulling.rows))
         return role
 
-    def _take_in(self, role: Role, rows: Sequence[Row]) -> None:
-        for change in role.take_in(rows, self._state.out.written + 1):
-            self._state.out.keep(change)
-        self._state.disk.dirty.add(role.shard)  # the name of the role, and the latest stamp
-
     # Giving
 
     def give(self, peer: str, message: Pull) -> None:
-        """Answer a pull of who has a place here; what is being filled by a copy has nothing to give."""
+        """Answer a pull of who has a place here: a learner counts for stability where it is known as one."""
         role = self._state.roles.get(message.shard)
-        if role is None or role.filling or peer not in self._peers(message.shard):
+        if role is None or peer not in self._peers(message.shard):
             return
-        if not message.rows and message.cursor == 0 and role.log.reaches_back_to(message.vector, role.vector):
+        if message.cursor == 0 and role.log.reaches_back_to(message.vector, role.vector):
             ops, more = role.log.since(message.vector, self._state.limits.page_bytes)
             self._state.out.send(peer, PullOps(message.id, role.shard, ops, more))
         else:

@@ -39,9 +39,15 @@ class Duties:
         up = (
             address
             for address in sorted(state.configuration.nodes, key=address_order)
-            if (state.founded if address == state.identity.address else state.usable(address))
+            if (state.founded if address == state.identity.address else self._is_bound(address))
         )
         return next(up, None)
+
+    def _is_bound(self, address: str) -> bool:
+        """Whether a node is up, and knows that it is of the cluster: not one that was removed and is being let in."""
+        peer, configuration = self._state.liveness.peers.get(address), self._state.configuration
+        known = configuration.nodes.get(address) if configuration else None
+        return self._state.usable(address) and peer is not None and peer.instance == known
 
     def next(self, now: Now) -> Configuration | None:
         """What should follow now, if this node is to see to that."""

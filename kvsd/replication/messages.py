@@ -68,7 +68,7 @@ class Pull(Struct, frozen=True, array_like=True, tag=True):
     Send me what this vector lacks.
 
     ``id`` is the puller's number for this pull; ``cursor``, if not 0, goes on with the ``copy`` of rows where its last
-    page ended.  ``rows`` says that only a copy of rows will do: a part of an earlier one is in use already.
+    page ended.
     """
 
     id: int
@@ -76,7 +76,6 @@ class Pull(Struct, frozen=True, array_like=True, tag=True):
     vector: VersionVector
     copy: int = 0
     cursor: Arrival = 0
-    rows: bool = False
 
 
 class PullOps(Struct, frozen=True, array_like=True, tag=True):

@@ -40,8 +40,6 @@ class Role:
         """Whether it has all that a member had when it began to learn; always, unless it is a learner."""
         self.target: VersionVector | None = None
         """What a learner has to have for that."""
-        self.filling = False
-        """Whether it has rows of a copy that is not whole yet, so that what it has is no causal cut."""
         self.keeps: Callable[[Record], bool] = _always
         """Whether a record can still be needed, in the configuration that is in force."""
         self._sweep: list[RowKey] = []
@@ -69,7 +67,6 @@ class Role:
         self.log = OpLog(saved.ops)
         self.requests.restore(saved.requests)
         self.marks = self.durable_marks = self._marked = saved.marks
-        self.filling = any(row.counter > self.vector.get(row.writer, 0) for row in saved.rows)
 
     # Changing
 
@@ -87,21 +84,16 @@ class Role:
             yield from self.requests.learn(request)
         self._mark(op.marks)
 
-    def take_in(self, rows: Iterable[Row], position: int) -> Iterator[Keep]:
-        """Put rows of a copy in their places; only with the whole copy they are a causal cut."""
+    def absorb(self, rows: Iterable[Row], message: PullRows, position: int) -> Iterator[Keep]:
+        """Take over a copy: rows that amount, with what is here, to all in its vector, and what else came with it."""
         for row in rows:
             if row.counter <= self.vector.get(row.writer, 0):
                 continue  # it came by broadcast meanwhile, and may even have been deleted and collected since
             self._clock.witness(row.record.hlc)
             yield from self._put(row, position)
-
-    def absorb(self, rows: Iterable[Row], message: PullRows, position: int) -> Iterator[Keep]:
-        """Take over a copy: rows that amount, with what is here, to all in its vector, and what else came with it."""
-        yield from self.take_in(rows, position)
         for request in message.requests:
             yield from self.requests.learn(request)
         yield DropOps(self.writer, self.log.clear())
-        self.filling = False
         join(self.vector, message.vector)
         self._mark(message.marks)
         self.holdback.forget(self.vector)

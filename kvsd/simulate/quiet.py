@@ -74,7 +74,7 @@ class Quiet:
         serving = self._serving()
         count = len(serving)
         scripts = [
-            [Step(0.0, "get", serving[(number + half * (count // 2)) % count], key, 0.0, PROBE_PATIENCE)]
+            [Step(0.0, "get", serving[(number + half * (count // 2)) % count], key, 0.0, PROBE_PATIENCE, tries=5)]
             for number, key in enumerate(keys)
             for half in (0, 1)
         ]

@@ -4,7 +4,7 @@ Honesty: what a node says of why a request can't be served is true, and it keeps
 
 from collections.abc import Mapping, Sequence
 
-from kvsd.replication.effects import Keep, SetVector
+from kvsd.replication.effects import Keep, SetConfiguration, SetVector
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Absent, Found, MissingWrite, Outcome, Unmet, Written
 from kvsd.replication.saved import Saved
@@ -21,6 +21,8 @@ class Honesty(Invariant):
 
     def __init__(self, monitor: Monitor) -> None:
         super().__init__(monitor)
+        self._sources: set[str] = set()
+        """The shards from which writes were ever to be taken over."""
         self._had: dict[tuple[Replica, str], Mapping[bytes, int]] = {}
 
     def started(self, replica: Replica, saved: Saved) -> None:
@@ -30,6 +32,9 @@ class Honesty(Invariant):
     def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
         """Vectors are raised."""
         self._had |= {(replica, change.shard): change.vector for change in changes if isinstance(change, SetVector)}
+        for change in changes:
+            if isinstance(change, SetConfiguration):
+                self._sources.update(s for tenancy in change.configuration.tenures.values() for s in tenancy.sources)
 
     def decided(self, replica: Replica, outcome: Outcome) -> None:
         """Only a founded member serves, and what it says to be missing is."""
@@ -44,7 +49,7 @@ class Honesty(Invariant):
     def _check(self, replica: Replica, lack: MissingWrite) -> None:
         address, writer = replica.state.identity.address, bytes.fromhex(lack.writer)
         tenures = replica.state.configuration.tenures.values() if replica.state.configuration else ()
-        if any(lack.shard in tenancy.sources for tenancy in tenures):
+        if lack.shard in self._sources or any(lack.shard in tenancy.sources for tenancy in tenures):
             return  # it may be here and not have been taken over yet
         have = self._had.get((replica, lack.shard), {}).get(writer, 0)
         if lack.have < lack.need <= have:

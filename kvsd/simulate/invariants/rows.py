@@ -56,8 +56,6 @@ class Rows(Invariant):
                     for record in op.records:
                         self._logged(replica, role, record)
                 case SetVector(_, shard, vector):
-                    if (own := replica.state.roles.get(shard)) and own.filling:
-                        continue
                     cut = (shard, replica.state.epoch, frozenset(vector.items()))
                     self._unsynced[replica].append((position, cut, self._live(replica, shard)))
                 case _:

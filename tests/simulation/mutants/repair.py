@@ -40,19 +40,19 @@ def page_skips_a_row(planting: Planting) -> None:
 
 def copy_without_rows(planting: Planting) -> None:
     """A copy takes over rows, not only what they amount to."""
-    planting.rewrite(Role, "take_in", ("for row in rows:", "for row in ():"))
+    planting.rewrite(Role, "absorb", ("for row in rows:", "for row in ():"))
 
 
 def copy_not_filtered(planting: Planting) -> None:
     """Rows of a copy that are known already, and may have been deleted and collected since, are left out."""
-    planting.rewrite(Role, "take_in", ("if row.counter <= self.vector.get(row.writer, 0):", "if False:"))
+    planting.rewrite(Role, "absorb", ("if row.counter <= self.vector.get(row.writer, 0):", "if False:"))
 
 
 def copy_not_compared(planting: Planting) -> None:
     """A row of a copy replaces only what it beats."""
     witness = "self._clock.witness(row.record.hlc)"
     forced = "self.store._rows.pop((row.record.tenure, row.record.key), None)"
-    planting.rewrite(Role, "take_in", (witness, f"{witness}; {forced}"))
+    planting.rewrite(Role, "absorb", (witness, f"{witness}; {forced}"))
 
 
 def log_kept_over_copy(planting: Planting) -> None:
