@@ -188,8 +188,10 @@ class PathTests(SoundAfterwards):
 
     def test_unknown_method(self) -> None:
         """A method that a path does not know is refused, and those it knows are named."""
-        allowed = {path("x"): {"GET", "PUT", "DELETE"}, "/view": {"GET"}, "/shard/ids": {"GET"},
-                   "/shard/node-shard-id": {"GET"}, "/shard/members/s0": {"GET"}, "/shard/key-count/s0": {"GET"}}  # fmt: skip
+        allowed = {path("x"): {"GET", "PUT", "DELETE"}, "/view": {"GET", "PUT", "DELETE"}, "/shard/ids": {"GET"},
+                   "/shard/node-shard-id": {"GET"}, "/shard/members/s0": {"GET"}, "/shard/key-count/s0": {"GET"},
+                   "/shard/add-member/s0": {"PUT"}, "/shard/reshard": {"GET", "PUT"}, "/kvsd/status": {"GET"},
+                   "/kvsd/reshard": {"GET", "DELETE"}, "/kvsd/losses": {"GET"}, "/kvsd/forget": {"PUT"}}  # fmt: skip
         for target, methods in allowed.items():
             for method in {"GET", "PUT", "DELETE", "POST", "PATCH", "BREW"} - methods:
                 answer = ask(self.address, method, target, {"value": 1})
