@@ -74,19 +74,47 @@ class ChangeTests(SynchronousTestCase):
         self.assertEqual(self.reshard(self.addresses[4], 3), (200, {"result": "resharded"}))
         self.assert_spread(self.addresses, 3, 7)
         self.read_all(self.addresses)
-        victim = members(self.addresses[0])["s2"][0]
-        self.tokens["late"] = patiently(put, victim, "late", KEYS, None).token
-        self.cluster.kill(victim)
+        victim, key, token = self.write_at_one_alone()
         others = [address for address in self.addresses if address != victim]
         until("the dead node out of all views", lambda: all(victim not in view(node) for node in others), 10)
         self.assertEqual(self.reshard(others[2], 2), (200, {"result": "resharded"}))
         self.assert_spread(others, 2, 6)
-        self.assertEqual((400, {"error": TOO_FEW}), self.reshard(others[3], 4))
         self.read_all(others)
-        self.cluster.restart(victim)
-        until("the dead node back in all views", lambda: all(victim in view(node) for node in self.addresses), 10)
-        until("a place for it", lambda: get(victim, "late", self.tokens["late"]).status == 200, 10)
-        self.read_all(self.addresses)
+        second, *five = others
+        self.cluster.kill(second)
+        until("another one out of the views", lambda: all(len(view(node)) == 5 for node in five), 10)
+        self.assertEqual((400, {"error": TOO_FEW}), self.reshard(five[3], 3))
+        self.read_all(five)
+        for node in (victim, second):
+            self.cluster.restart(node)
+        until("both back in all views", lambda: all(view(node) == everybody for node in everybody), 10)
+        self.tokens[key] = token
+        for node in everybody:
+            until("what one node alone had", lambda node=node: get(node, key, token).status == 200, 10)
+        self.read_all(everybody)
+
+    def write_at_one_alone(self) -> tuple[str, str, Any]:
+        """
+        A write that only one member of its shard has, which dies after it: the others were down already, and return.
+
+        Returns the member, the key and the token.
+        """
+        victim, *peers = members(self.addresses[0])["s2"]
+        key = next(f"late{number}" for number in range(100) if self.shard_of(f"late{number}") == "s2")
+        for peer in peers:
+            self.cluster.kill(peer)
+        written = patiently(put, victim, key, KEYS, None)
+        self.cluster.kill(victim)
+        self.assertEqual(("s2", 201), (written.body["shard-id"], written.status))
+        for peer in peers:
+            self.cluster.restart(peer)
+        self.cluster.ready(only=peers)
+        return victim, key, written.token
+
+    def shard_of(self, key: str) -> str:
+        """The shard of a key that is not there."""
+        shard: str = get(self.addresses[0], key, None).body["shard-id"]
+        return shard
 
     def test_removal(self) -> None:
         """A node that is deleted is out of all views, stays out, and comes back when it is put again."""
