@@ -89,8 +89,7 @@ class ChangeTests(SynchronousTestCase):
             self.cluster.restart(node)
         until("both back in all views", lambda: all(view(node) == everybody for node in everybody), 10)
         self.tokens[key] = token
-        for node in everybody:
-            until("what one node alone had", lambda node=node: get(node, key, token).status == 200, 10)
+        until("what one alone had", lambda: all(get(node, key, token).status == 200 for node in everybody), 10)
         self.read_all(everybody)
 
     def write_at_one_alone(self) -> tuple[str, str, Any]:
