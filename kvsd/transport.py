@@ -1,32 +1,35 @@
 """
-POSTs to peers over HTTP, by treq.
+POSTs to peers over HTTP, by treq over an agent of our own.
 
-A peer is always an address, so nothing is resolved; its connection is kept between POSTs.  Every POST has one time
+A peer is always an address, so nothing is resolved; its connections are kept between POSTs.  Every POST has one time
 limit for all of it, and an answer has a limit in bytes.  Whatever goes wrong is a PeerUnreachable with a short text.
+
+Most of what treq does for a request is the same for all of them, and is done once or not at all: it is given a URL
+that is encoded already, headers that stay as they are, and a jar that keeps no cookies.
 """
 
+from http.client import HTTPResponse
 from typing import Any, Final
+from urllib.request import Request
 
+from hyperlink import EncodedURL
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred, succeed
-from twisted.internet.defer import TimeoutError as Overdue
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.interfaces import IConsumer, IReactorTCP, IReactorTime, IStreamClientEndpoint
-from twisted.internet.protocol import Protocol, connectionDone
+from treq.cookies import IndexableCookieJar
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseDone, ResponseFailed
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
-from zope.interface import implementer
+from twisted.web.iweb import IResponse
 
+from kvsd.agent.exchange import Body, FixedHeaders
+from kvsd.agent.peer_agent import NoAddress, PeerAgent
 from kvsd.ports import PeerUnreachable, Transport
 
 TIMEOUT_SECONDS: Final = 1.5
 ANSWER_BYTES: Final = 8 << 20
 
-_CONNECTIONS_PER_PEER = 2
-# Below the time after which a node closes a connection on which nothing happens, so that no POST meets its end.
-_KEPT_SECONDS = 30
+_HEAD: Final = b"POST /kvsd/i/messages HTTP/1.1\r\nHost: %b\r\nContent-Type: application/octet-stream\r\n"
+_HEADERS: Final = FixedHeaders()  # those that count are in _HEAD
 
 
 class TreqTransport(Transport):
@@ -42,15 +45,11 @@ class TreqTransport(Transport):
         self._reactor = reactor
         self._timeout_seconds = timeout_seconds
         self._answer_bytes = answer_bytes
-        self._pool = HTTPConnectionPool(reactor, persistent=True)
-        self._pool.maxPersistentPerHost = _CONNECTIONS_PER_PEER
-        self._pool.cachedConnectionTimeout = _KEPT_SECONDS
-        # Whether a POST that got no answer is sent again is for the node to say.
-        self._pool.retryAutomatically = False
-        self._pool._factory.noisy = False  # a line in the log for each connection helps nobody
-        endpoints = _PeerEndpoints(IReactorTCP(reactor), timeout_seconds)
-        self._agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
-        self._under_way: set[Deferred[bytes]] = set()
+        self._peers: dict[str, tuple[PeerAgent, HTTPClient]] = {}
+        """The peers to which there are connections."""
+        self._deadlines: dict[Deferred[bytes], float] = {}
+        """When each POST under way is given up; the first one first, as all have the same time."""
+        self._timer: IDelayedCall | None = None
         self._closed = False
 
     def post(self, address: str, body: bytes) -> Deferred[bytes]:
@@ -61,154 +60,121 @@ class TreqTransport(Transport):
         """
         if self._closed:
             return fail(PeerUnreachable(f"{address}: the transport is closed"))
-        treq_reactor: Any = self._reactor  # without one, treq imports the global reactor, to no purpose
-        requested = maybeDeferred(
-            HTTPClient(_PeerAgent(self._agent, address)).request,
+        try:
+            client = self._client(address)
+        except NoAddress as error:
+            return fail(PeerUnreachable(f"{address}: {error}"))
+        reactor: Any = self._reactor  # without one, treq imports the global reactor, to no purpose
+        requested: Deferred[Any] = client.request(
             "POST",
-            "http://peer",
-            data=_Body(body),
-            headers=Headers({b"Content-Type": [b"application/octet-stream"]}),
+            _URL,
+            headers=_HEADERS,
+            data=Body(body),
+            cookies=_NO_COOKIES,
             allow_redirects=False,
             unbuffered=True,
-            reactor=treq_reactor,
+            reactor=reactor,
         )
-        posted: Deferred[bytes] = requested.addCallback(self._answer)
-        posted.addTimeout(self._timeout_seconds, self._reactor, _overdue)
-        self._under_way.add(posted)
-        posted.addBoth(self._ended, posted)
-        return posted.addErrback(self._explain, address)
+        posted: Deferred[bytes] = requested.addCallback(_body)
+        self._deadlines[posted] = self._reactor.seconds() + self._timeout_seconds
+        self._keep_time()
+        return posted.addBoth(self._ended, posted, address)
 
     def close(self) -> Deferred[None]:
         """Drop all connections; posts under way fail with PeerUnreachable."""
         self._closed = True
-        for posted in list(self._under_way):
-            posted.cancel()
-        closed: Deferred[None] = self._pool.closeCachedConnections()
-        return closed
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        closing = [agent.close() for agent, _ in list(self._peers.values())]
+        return gatherResults(closing).addCallback(lambda _: None)
 
-    def _answer(self, response: IResponse) -> Deferred[bytes]:
-        collected = _Answer(response.code, self._answer_bytes)
-        response.deliverBody(collected)
-        return collected.finished
+    def _client(self, address: str) -> HTTPClient:
+        """A client that speaks with a peer alone.  Raises NoAddress."""
+        if address not in self._peers:
+            agent = PeerAgent(
+                self._reactor,
+                address,
+                _HEAD % address.encode(),
+                connect_seconds=self._timeout_seconds,
+                answer_bytes=self._answer_bytes,
+                gone=lambda: self._forget(address),
+            )
+            self._peers[address] = agent, HTTPClient(agent, _NO_COOKIES)
+        return self._peers[address][1]
 
-    def _ended(self, result: bytes | Failure, posted: Deferred[bytes]) -> bytes | Failure:
-        self._under_way.discard(posted)
-        return result
+    def _forget(self, address: str) -> None:
+        del self._peers[address]
 
-    def _explain(self, failure: Failure, address: str) -> Failure:
-        """One kind of failure for all that can go wrong."""
-        error = failure.value
-        if isinstance(error, ResponseFailed) and error.reasons:
-            error = error.reasons[-1].value
-        match error:
-            case Overdue():
-                why = f"no answer within {self._timeout_seconds:g} s"
-            case CancelledError():
-                why = "given up"
-            case _:
-                why = str(error) or type(error).__name__
-        late = isinstance(error, Overdue | TimeoutError)
+    def _ended(self, result: bytes | Failure, posted: Deferred[bytes], address: str) -> bytes | Failure:
+        """A POST came to its end; one kind of failure for all that can go wrong."""
+        deadline = self._deadlines.pop(posted)
+        if isinstance(result, bytes):
+            return result
+        late = bool(result.check(CancelledError)) and self._reactor.seconds() >= deadline
+        if late:
+            why = f"no answer within {self._timeout_seconds:g} s"
+        elif result.check(CancelledError):
+            why = "given up"
+        else:
+            why = str(result.value) or type(result.value).__name__
         return Failure(PeerUnreachable(f"{address}: {why}", late=late))
 
+    def _keep_time(self) -> None:
+        """Have the clock strike at the first deadline: one timer for all POSTs, as hardly any is ever needed."""
+        if self._timer is None and self._deadlines and not self._closed:
+            first = next(iter(self._deadlines.values()))
+            self._timer = self._reactor.callLater(max(0.0, first - self._reactor.seconds()), self._strike)
 
-def _overdue(result: bytes | Failure, _seconds: float) -> bytes | Failure:
-    """What a POST that was cancelled for its time ends with; cancelling alone leads to several kinds of failure."""
-    return Failure(Overdue()) if isinstance(result, Failure) else result
-
-
-@implementer(IAgentEndpointFactory)
-class _PeerEndpoints:
-    """Endpoints for URLs whose host is an address: no name is looked up, in no thread."""
-
-    def __init__(self, reactor: IReactorTCP, timeout_seconds: float) -> None:
-        self._reactor = reactor
-        self._timeout_seconds = timeout_seconds
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802 (Twisted's name)
-        host = uri.host.decode()
-        endpoint = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
-        return endpoint(self._reactor, host, uri.port, timeout=self._timeout_seconds)
+    def _strike(self) -> None:
+        """Give up what has taken too long."""
+        self._timer = None
+        now = self._reactor.seconds()
+        for posted in [posted for posted, deadline in self._deadlines.items() if deadline <= now]:
+            posted.cancel()
+        self._keep_time()
 
 
-@implementer(IAgent)
-class _PeerAgent:
-    """
-    An agent that asks one peer for one thing, whatever URL it is given: treq's URLs can't hold an address of IPv6.
-
-    Nodes neither compress what they say to each other nor set cookies, and treq is kept from both.
-    """
-
-    def __init__(self, agent: IAgent, address: str) -> None:
-        self._agent = agent
-        self._uri = f"http://{address}/kvsd/i/messages".encode()
-
-    def request(
-        self,
-        method: bytes,
-        uri: bytes,  # noqa: ARG002 (see above)
-        headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,  # noqa: N803 (Twisted's name)
-    ) -> Deferred[IResponse]:
-        headers = headers.copy() if headers else Headers()
-        headers.removeHeader(b"Accept-Encoding")
-        return self._agent.request(method, self._uri, headers, bodyProducer).addCallback(_plain)
+def _body(response: IResponse) -> bytes:
+    """The body of an answer.  Raises PeerUnreachable where its status is not 200."""
+    if response.code != 200:
+        raise PeerUnreachable(f"it answered {response.code}")
+    body = _Whole()
+    response.deliverBody(body)
+    return body.content
 
 
-def _plain(response: IResponse) -> IResponse:
-    response.headers.removeHeader(b"Content-Encoding")
-    response.headers.removeHeader(b"Set-Cookie")
-    return response
+class _Whole(Protocol):
+    """Takes a body whole."""
 
-
-@implementer(IBodyProducer)
-class _Body:
-    """Bytes that are written at once: treq's own producer would take turns of the reactor over it."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self.length = len(body)
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:  # noqa: N802 (Twisted's name)
-        consumer.write(self._body)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:  # noqa: N802 (Twisted's name)
-        pass
-
-    def resumeProducing(self) -> None:  # noqa: N802 (Twisted's name)
-        pass
-
-    def stopProducing(self) -> None:  # noqa: N802 (Twisted's name)
-        pass
-
-
-class _Answer(Protocol):
-    """Collects the body of an answer; ``finished`` fires with it, and closes the connection where it is cancelled."""
-
-    def __init__(self, code: int, limit_bytes: int) -> None:
-        self.finished: Deferred[bytes] = Deferred(lambda _: self._drop())
-        self._code = code
-        self._limit_bytes = limit_bytes
-        self._body = bytearray()
+    content = b""
 
     def dataReceived(self, data: bytes) -> None:
-        if self.finished.called:
-            return
-        self._body += data
-        if len(self._body) > self._limit_bytes:
-            self._drop()
-            self.finished.errback(PeerUnreachable(f"its answer is longer than {self._limit_bytes} bytes"))
+        """Take bytes in."""
+        self.content += data
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.finished.called:
-            return
-        if not reason.check(ResponseDone):
-            self.finished.errback(reason)
-        elif self._code != 200:
-            self.finished.errback(PeerUnreachable(f"it answered {self._code}"))
-        else:
-            self.finished.callback(bytes(self._body))
 
-    def _drop(self) -> None:
-        assert self.transport is not None, "a body is delivered over a connection"
-        self.transport.loseConnection()
+class _EncodedURL(EncodedURL):
+    """A URL that needs no more encoding; it is the same for all, as an agent knows whom it speaks with."""
+
+    def to_uri(self) -> EncodedURL:
+        """Itself."""
+        return self
+
+    def to_text(self, with_password: bool = False) -> str:  # noqa: ARG002 (hyperlink's names)
+        """Its text, made beforehand."""
+        return "http://peer/"
+
+
+class _NoCookies(IndexableCookieJar):
+    """A jar that keeps no cookies."""
+
+    def add_cookie_header(self, request: Request) -> None:
+        """There is none to add."""
+
+    def extract_cookies(self, response: HTTPResponse, request: Request) -> None:
+        """Let them go."""
+
+
+_URL: Final = _EncodedURL.from_text("http://peer/")
+_NO_COOKIES: Final = _NoCookies()

@@ -1,0 +1,1 @@
+"""A lean agent for treq, for POSTs between nodes."""
