@@ -1,0 +1,163 @@
+"""
+Load from this process, where ``wrk`` can't give it: at a constant rate, and in sessions that carry their tokens.
+
+At a constant rate requests are due at moments fixed beforehand, and each latency counts from the moment at which its
+request was due, not from that at which it could be sent.  So a server that stalls is charged with all that was due
+meanwhile, as by people who don't wait for each other (no coordinated omission).
+"""
+
+import gc
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from benchmarks.answers import READ_BYTES, Answers, RefusedError
+from benchmarks.answers import field as head_field
+from benchmarks.processes import LOAD_CORE, pinned_here
+
+PATIENCE_SECONDS = 10.0
+
+
+@dataclass
+class Line:
+    """A connection, and since when the request is due whose answer it waits for."""
+
+    connection: socket.socket
+    answers: Answers = field(default_factory=Answers)
+    due: float = 0.0
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """Seconds from due to answered, sorted; and by how much a request was sent late while a connection was idle."""
+
+    seconds: Sequence[float]
+    slips: Sequence[float]
+
+    def quantile(self, share: float) -> float:
+        """So many of all were answered within so many seconds."""
+        return quantile(self.seconds, share)
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The value that a share of a sorted sequence does not exceed."""
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+@contextmanager
+def lines(addresses: Sequence[str], count: int) -> Iterator[tuple[select.epoll, dict[int, Line]]]:
+    """Connections to all addresses in turn; meanwhile this process stays on the load's core and collects no garbage."""
+    opened: dict[int, Line] = {}
+    watch = select.epoll()
+    gc.disable()
+    try:
+        for number in range(count):
+            host, _, port = addresses[number % len(addresses)].rpartition(":")
+            connection = socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setblocking(False)
+            opened[connection.fileno()] = Line(connection)
+            watch.register(connection, select.EPOLLIN)
+        with pinned_here(LOAD_CORE):
+            yield watch, opened
+    finally:
+        gc.enable()
+        watch.close()
+        for line in opened.values():
+            line.connection.close()
+
+
+def at_rate(
+    addresses: Sequence[str], requests: Sequence[bytes], rate: float, seconds: float, connections: int
+) -> Latencies:
+    """Requests at a constant rate over connections of which each waits for one answer at a time."""
+    with lines(addresses, connections) as (watch, opened):
+        return _Constant(watch, opened, requests, rate).run(int(rate * seconds))
+
+
+class _Constant:
+    """One run at a constant rate."""
+
+    def __init__(self, watch: select.epoll, opened: dict[int, Line], requests: Sequence[bytes], rate: float) -> None:
+        self._watch, self._lines, self._requests, self._rate = watch, opened, requests, rate
+        self._idle = deque(opened.values())
+        self._sent = 0
+        self._latencies: list[float] = []
+        self._slips: list[float] = []
+        self._begin = 0.0
+
+    def run(self, count: int) -> Latencies:
+        """Send so many requests when they are due, or as soon after as a connection is idle."""
+        clock = time.perf_counter
+        self._begin = clock()
+        patience = self._begin + count / self._rate + PATIENCE_SECONDS
+        waited = False
+        while len(self._latencies) < count:
+            now = clock()
+            if now > patience:
+                raise RefusedError(f"{count - len(self._latencies)} requests were not answered in time")
+            while self._sent < count and self._idle and self._due() <= now:
+                self._send(now, waited=waited)
+                now = clock()
+            waited = not self._idle
+            for descriptor, _ in self._watch.poll(0):
+                self._receive(self._lines[descriptor])
+        return Latencies(sorted(self._latencies), sorted(self._slips))
+
+    def _due(self) -> float:
+        return self._begin + self._sent / self._rate
+
+    def _send(self, now: float, *, waited: bool) -> None:
+        line = self._idle.popleft()
+        line.due = self._due()
+        line.connection.send(self._requests[self._sent % len(self._requests)])
+        if not waited:
+            self._slips.append(now - line.due)
+        self._sent += 1
+
+    def _receive(self, line: Line) -> None:
+        received = line.connection.recv(READ_BYTES)
+        if not received:
+            raise RefusedError("a connection was closed")
+        if line.answers.feed(received):
+            self._latencies.append(time.perf_counter() - line.due)
+            self._idle.append(line)
+
+
+Next = Callable[[int, int, bytes], bytes]
+"""The request that a session sends next: by its number, how many it sent already, and its token."""
+
+
+def in_sessions(addresses: Sequence[str], sessions: int, following: Next, seconds: float) -> int:
+    """
+    Have sessions ask one request after another, each with the token of its last answer.
+
+    Gives the number of answers.
+    """
+    answered = 0
+    with lines(addresses, sessions) as (watch, opened):
+        sent = dict.fromkeys(opened, 0)
+        number = {descriptor: place for place, descriptor in enumerate(opened)}
+
+        def send(descriptor: int, token: bytes) -> None:
+            opened[descriptor].connection.send(following(number[descriptor], sent[descriptor], token))
+            sent[descriptor] += 1
+
+        for descriptor in opened:
+            send(descriptor, b"")
+        end = time.perf_counter() + seconds
+        while (now := time.perf_counter()) < end + PATIENCE_SECONDS and answered < sum(sent.values()):
+            for descriptor, _ in watch.poll(1.0):
+                line = opened[descriptor]
+                received = line.connection.recv(READ_BYTES)
+                if not received:
+                    raise RefusedError("a connection was closed")
+                if line.answers.feed(received):
+                    answered += 1
+                    if now < end:
+                        send(descriptor, head_field(line.answers.last, b"causal-metadata"))
+    return answered

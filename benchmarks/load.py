@@ -1,0 +1,160 @@
+"""
+Load from ``wrk``: requests made beforehand, on connections that stay open, as fast as the answers come.
+"""
+
+import base64
+import http.client
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import LOAD_CORE, Server, on_core
+
+SCRIPT = Path(__file__).with_name("requests.lua")
+
+
+class LoadError(Exception):
+    """The load could not be put on, or was answered by errors; the text says which."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """
+    What is sent: the requests of each thread in turn, and the server each thread sends them to.
+
+    ``depth`` requests are sent at once on a connection before the first answer is read.
+    """
+
+    name: str
+    requests: Sequence[Sequence[bytes]]
+    addresses: Sequence[str]
+    connections: int
+    depth: int = 1
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One round of one contestant: answers a second, CPU time an answer on the server, latencies of the load."""
+
+    rate: float
+    cpu_us: float
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+
+
+def request(method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> bytes:
+    """The bytes of a request as common clients send it."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", *(f"{k}: {v}" for k, v in (headers or {}).items())]
+    if body:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def get(key: str) -> bytes:
+    """A read."""
+    return request("GET", f"/kvs/{key}")
+
+
+def put(key: str, value: str, token: str | None) -> bytes:
+    """A write that carries causal metadata."""
+    return request("PUT", f"/kvs/{key}", json.dumps({"value": value, "causal-metadata": token}).encode())
+
+
+def base64_text(text: str) -> str:
+    """Text as the JSON of etcd has it."""
+    return base64.b64encode(text.encode()).decode()
+
+
+def ask(address: str, method: str, path: str, body: object = None, timeout_seconds: float = 10.0) -> tuple[int, Any]:
+    """Ask for something once; gives the status and the decoded body."""
+    connection = http.client.HTTPConnection(address, timeout=timeout_seconds)
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body))
+        reply = connection.getresponse()
+        return reply.status, json.loads(reply.read() or b"null")
+    finally:
+        connection.close()
+
+
+def token_of(address: str) -> str | None:
+    """A token as a client has it that wrote before: of a write that all replicas know by now."""
+    token = ask(address, "PUT", "/kvs/first", {"value": "first"})[1].get("causal-metadata")
+    time.sleep(1.0)
+    return ask(address, "GET", "/kvs/first", {"causal-metadata": token})[1].get("causal-metadata")  # type: ignore[no-any-return]
+
+
+def pipelined(requests: Sequence[bytes], depth: int) -> list[bytes]:
+    """Requests joined to blocks that are sent at once."""
+    return [b"".join(requests[start : start + depth]) for start in range(0, len(requests) - depth + 1, depth)]
+
+
+class Wrk:
+    """The load generator: each kind of load is written to files once."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._files: dict[int, tuple[Load, str]] = {}
+
+    def run(self, server: Server, load: Load, seconds: float) -> Sample:
+        """Put the load on a server; raises LoadError where anything but a success was answered."""
+        before = server.cpu_seconds()
+        told = self._run(load, seconds)
+        spent = server.cpu_seconds() - before
+        if told["refused"] or told["broken"] or not told["requests"]:
+            raise LoadError(f"{server.name}, {load.name}: {told}")
+        return Sample(
+            told["requests"] / told["seconds"], 1e6 * spent / told["requests"], told["p50_ms"], told["p99_ms"]
+        )
+
+    def _run(self, load: Load, seconds: float) -> dict[str, Any]:
+        threads = len(load.addresses)
+        command = [*on_core(LOAD_CORE), "wrk", f"-t{threads}", f"-c{load.connections}", f"-d{seconds:.0f}s"]
+        done = subprocess.run(
+            [*command, "--timeout", "10s", "-s", str(SCRIPT), f"http://{load.addresses[0]}/"],
+            env={**os.environ, "LOAD_FILES": self._written(load), "LOAD_ADDRESSES": ",".join(load.addresses)},
+            capture_output=True,
+            text=True,
+            timeout=seconds + 60,
+            check=False,
+        )
+        for line in done.stdout.splitlines():
+            if line.startswith("RESULT "):
+                return json.loads(line.removeprefix("RESULT "))  # type: ignore[no-any-return]
+        raise LoadError(f"wrk: {done.stdout}{done.stderr}")
+
+    def _written(self, load: Load) -> str:
+        if id(load) not in self._files:
+            paths = []
+            for thread, requests in enumerate(load.requests):
+                path = self._directory / f"requests-{len(self._files)}-{thread}"
+                blocks = pipelined(requests, load.depth) if load.depth > 1 else requests
+                path.write_bytes(b"".join(b"%d\n%s" % (len(block), block) for block in blocks))
+                paths.append(str(path))
+            self._files[id(load)] = load, ",".join(paths)
+        return self._files[id(load)][1]
+
+
+Measure = Callable[[], Sample]
+Samples = dict[tuple[str, str], list[Sample]]
+"""By what was asked and who was asked: a sample a round."""
+
+
+def rounds(
+    count: int, measures: Mapping[tuple[str, str], Measure], warm_up: Iterable[Measure], tell: Callable[[str], object]
+) -> Samples:
+    """Have all take their turns, round by round, so that what disturbs one disturbs all; each round begins elsewhere."""
+    for measure in warm_up:
+        measure()
+    samples: Samples = {name: [] for name in measures}
+    names = list(measures)
+    for number in range(count):
+        tell(f"round {number + 1} of {count}")
+        turn = number * len(names) // count
+        for name in [*names[turn:], *names[:turn]]:
+            samples[name].append(measures[name]())
+    return samples
