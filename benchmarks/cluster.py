@@ -180,6 +180,7 @@ def main(count: int, seconds: float, markdown: bool, page: bool, path: Path) -> 
     for name, share in idle.items():
         sheet.add(name, f"{share:.1%}")
     report.add(sheet, NOT_MEASURED)
+    report.no_failures(samples)
     promise(report, samples)
     end(report, partial(plot, samples), path, missing)
 

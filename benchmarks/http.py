@@ -123,6 +123,7 @@ def main(count: int, seconds: float, markdown: bool, page: bool, path: Path) -> 
     for what in ASKED:
         timed = what in (GET, PUT)  # wrk does not time requests that are sent ahead
         report.add(compared(f"{what}, {CONNECTIONS} connections", what, NAMES, KLEIN, samples, timed=timed))
+    report.no_failures(samples)
     promise(report, samples)
     end(report, partial(plot, samples), path, missing)
 

@@ -97,6 +97,12 @@ class Report:
         """Something that was promised."""
         self.promises.append(Promise(what, value, limit, at_most))
 
+    def no_failures(self, samples: Samples) -> None:
+        """Every request was answered, and by a success; only what was not is mentioned."""
+        for (asked, name), some in samples.items():
+            if failed := sum(sample.failed for sample in some):
+                self.promise(f"{asked}: {name}: requests that were not answered by a success", failed, 0, at_most=True)
+
     def end(self) -> bool:
         """Print it all, and put it into the page if asked to; says whether every promise was kept."""
         took = time.monotonic() - self._began
