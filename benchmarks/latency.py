@@ -22,8 +22,9 @@ from benchmarks.answers import deliver
 from benchmarks.generator import Latencies, at_rate, quantile
 from benchmarks.load import Load, Wrk, get, put, token_of
 from benchmarks.options import measured, need
+from benchmarks.plots import COLORS, FAINT, figure, save
 from benchmarks.processes import SERVER_CORE, Children, Server, knows_reactor, pinned_here
-from benchmarks.report import COLORS, FAINT, Report, Sheet, end, figure, save
+from benchmarks.report import Report, Sheet, end
 
 ONE, ONE_UVLOOP, THREE = "one node", "one node on uvloop", "1 x 3"
 ASKED = ("GET", "PUT")

@@ -21,8 +21,9 @@ from benchmarks.cores import held_back, token_entries
 from benchmarks.generator import in_sessions
 from benchmarks.load import Load, Measure, Samples, Wrk, get, put, request, rounds, token_of
 from benchmarks.options import measured, need
+from benchmarks.plots import curves, figure, save
 from benchmarks.processes import Children, Server
-from benchmarks.report import Report, Sheet, curves, end, figure, middle, save
+from benchmarks.report import Report, Sheet, end, middle
 
 KEYS, SIZES, SESSIONS, REPLICAS = "keys", "bytes of a value", "sessions", "replicas"
 HELD, ENTRIES = "writes held back", "entries of a token"
@@ -140,15 +141,11 @@ def growth(samples: Samples, what: str, least: int) -> float:
 
 
 def beyond_linear(samples: Samples, what: str) -> float:
-    """The cost at the largest size over what a line through the two sizes before it foretells."""
-    found = costs(samples, what)
-    sizes = sorted(found)[-3:]
-
-    def excess(low: float, middling: float, high: float) -> float:
-        slope = (middling - low) / (sizes[1] - sizes[0])
-        return high / (middling + slope * (sizes[2] - sizes[1]))
-
-    return median(excess(*values) for values in zip(*(found[size] for size in sizes), strict=True))
+    """The cost at the largest size over that on the line through the smallest and the second largest."""
+    found = {size: median(values) for size, values in costs(samples, what).items()}
+    least, *_, large, most = sorted(found)
+    slope = max(0.0, found[large] - found[least]) / (large - least)
+    return found[most] / (found[large] + slope * (most - large))
 
 
 def sheets(samples: Samples) -> list[Sheet]:
@@ -225,7 +222,7 @@ def main(count: int, seconds: float, markdown: bool, page: bool, path: Path, mos
         )
         what, _ = point(SIZES, 0, asked)
         report.promise(
-            f"{asked}: CPU time with 100 KB over what those with 1 and 10 KB foretell",
+            f"{asked}: CPU time with 100 KB over what those with 10 bytes and 10 KB foretell",
             beyond_linear(samples, what),
             GROWTH,
             at_most=True,
