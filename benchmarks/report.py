@@ -110,6 +110,7 @@ class Report:
         text = as_markdown(blocks)
         if self._page:
             put_into(PAGE, self._name, text)
+        if self._page and self.promises:
             put_into(SPEED, self._name, self._kept().markdown(titled=False) + "\n")
         if self._markdown:
             click.echo(text)
