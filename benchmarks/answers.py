@@ -6,29 +6,24 @@ import socket
 from collections.abc import Sequence
 
 SUCCESS = (b"HTTP/1.1 200 ", b"HTTP/1.1 201 ")
-CRLF = b"\r\n"
+STATUS_BYTES = len(SUCCESS[0])
 LAST_CHUNK = b"0\r\n\r\n"
 READ_BYTES = 1 << 18
 
 
 class RefusedError(Exception):
-    """An answer that is no success, or none at all; the text says which."""
+    """An answer that is no success, or none at all; the text is its first line."""
 
 
 class Answers:
-    """
-    Counts whole answers in what comes in on one connection.
-
-    ``last`` is the head of the latest one, ``refused`` how many were no success.
-    """
+    """Counts whole answers in what comes in on one connection; ``last`` is the head of the latest."""
 
     def __init__(self) -> None:
         self.last = b""
-        self.refused = 0
         self._rest = b""
 
     def feed(self, received: bytes) -> int:
-        """The number of answers that these bytes complete."""
+        """The number of answers that these bytes complete; raises RefusedError where one is no success."""
         text = self._rest + received if self._rest else received
         done, start = 0, 0
         while (end := self._end(text, start)) >= 0:
@@ -42,6 +37,8 @@ class Answers:
         if head_end < 0:
             return -1
         head = text[start:head_end]
+        if not head.startswith(SUCCESS):
+            raise RefusedError(head.partition(b"\r\n")[0].decode("latin-1") or "no answer")
         at = head.lower().find(b"content-length:")
         if at < 0:
             found = text.find(LAST_CHUNK, head_end)
@@ -51,7 +48,6 @@ class Answers:
             end = end if end <= len(text) else -1
         if end >= 0:
             self.last = head
-            self.refused += not head.startswith(SUCCESS)
         return end
 
 
@@ -78,5 +74,3 @@ def deliver(address: str, requests: Sequence[bytes], depth: int = 1) -> None:
                 if not received:
                     raise RefusedError(f"{address} closed the connection")
                 missing -= answers.feed(received)
-                if answers.refused:
-                    raise RefusedError(f"{address}: {answers.last.partition(CRLF)[0].decode('latin-1')}")

@@ -7,8 +7,9 @@ answers.
 """
 
 from collections.abc import Callable
+from functools import partial
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -26,9 +27,14 @@ from kvsd.replication.messages import Message, Sender
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Outcome, Overloaded, Request
 from kvsd.tokens import Tokens
+from kvsd.turn import EndOfTurn
 from kvsd.wire import entries
 
 _log = Logger()
+
+
+def nothing() -> None:
+    """Do nothing."""
 
 
 def unobserved(messages: int, seconds: float, ok: bool) -> None:
@@ -55,6 +61,9 @@ class Node:
         crash: Callable[[str], None],
         observe_post: Callable[[int, float, bool], None] = unobserved,
     ) -> None:
+        def posted(peer: str, fate: Fate) -> None:
+            self._act(lambda: replica.posted(peer, fate, self.now()))
+
         self.address = replica.state.identity.address
         self.tokens = Tokens(replica.state, secret)
         self._replica = replica
@@ -74,12 +83,11 @@ class Node:
             crash=self._fail,
         )
         self._links = Links(
-            replica.state, transport, secret, self._hear, self._posted, self._fail, reactor.seconds, observe_post
+            replica.state, transport, secret, self._hear, posted, self._fail, reactor.seconds, observe_post
         )
         self._askers = Askers(lambda ticket: self._act(lambda: replica.cancel(ticket)))
-        self._flushing = False
-        self._stopping = False
-        self._stopped = False
+        self._end_of_turn = EndOfTurn(reactor, self._flush)
+        self._stopping = self._stopped = False
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = reactor
 
@@ -113,13 +121,25 @@ class Node:
 
     # What the doors ask
 
-    def ask(self, request: Request) -> Deferred[Outcome]:
-        """Put a client's request to the replica; cancelling the Deferred says that nobody waits for the answer."""
+    def submit(self, request: Request, answered: Callable[[Outcome], None]) -> Callable[[], None]:
+        """
+        Put a client's request to the replica; returns what to call when nobody waits for the answer any more.
+
+        ``answered`` gets the outcome, once: in this call, where nothing has to be waited for, or later.  It is a part of
+        the event that led to the outcome, so it may not raise.
+        """
         if self._stopping:
-            return succeed(Overloaded("This node is shutting down; try another one"))
-        ticket, answered = self._askers.admit()
+            answered(Overloaded("This node is shutting down; try another one"))
+            return nothing
+        ticket = self._askers.admit(answered)
         self._act(lambda: self._replica.submit(ticket, request, self.now()))
-        return answered
+        return partial(self._askers.forget, ticket)
+
+    def ask(self, request: Request) -> Deferred[Outcome]:
+        """The same as a Deferred; cancelling it says that nobody waits for the answer."""
+        outcome: Deferred[Outcome] = Deferred(lambda _: forget())
+        forget = self.submit(request, outcome.callback)
+        return outcome
 
     def receive(self, body: bytes) -> bytes:
         """
@@ -129,7 +149,7 @@ class Node:
         """
         sender, messages = self._links.open(body)
         self._hear(sender, messages)
-        return self._links.reply(sender.address, messages)
+        return self._links.reply(sender.address)
 
     # Events
 
@@ -142,13 +162,9 @@ class Node:
                 self._release(effect)
         except Exception:
             self._fail(Failure())
-        if not self._flushing:
-            self._flushing = True
-            self._reactor.callLater(0, self._flush)
 
     def _flush(self) -> None:
-        """At the end of a turn: commit and send all that came together in it."""
-        self._flushing = False
+        """At the end of a turn: commit and send all that came together in it; a mere read brings nothing."""
         if not self._stopped:
             self._journal.flush()
             self._links.flush()
@@ -159,9 +175,6 @@ class Node:
 
     def _hear(self, sender: Sender, messages: list[Message]) -> None:
         self._act(lambda: self._replica.receive(sender, messages, self.now()))
-
-    def _posted(self, peer: str, fate: Fate) -> None:
-        self._act(lambda: self._replica.posted(peer, fate, self.now()))
 
     def _look_for_room(self) -> None:
         full = self._journal.refused or not self._storage.has_room()
@@ -182,6 +195,7 @@ class Node:
             case Write(position, changes):
                 kept = (Change(Table(table), key, value) for table, key, value in entries(changes))
                 self._journal.write(position, kept)
+                self._end_of_turn.wish()
             case Send(after) | Reply(after):
                 self._journal.after(after, effect)
             case Note(event, facts):
@@ -197,5 +211,6 @@ class Node:
         match effect:
             case Send(_, peer, message):
                 self._links.send(peer, message)
+                self._end_of_turn.wish()
             case Reply(_, ticket, outcome):
                 self._askers.answer(ticket, outcome)

@@ -1,6 +1,8 @@
 """Stand-ins for parts of a node, with the same methods and none of the work."""
 
-from twisted.internet.defer import Deferred, succeed
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
 
 from kvsd.insight import Insight
 from kvsd.node import Node
@@ -70,8 +72,8 @@ class FakeNode(Node):
     """
     Answers every request with ``outcome``, or leaves it open where that is None.
 
-    ``asked`` has the requests, ``open`` the Deferreds of those that were left open, ``given_up`` the requests whose
-    Deferred was cancelled; ``failure`` is raised by all that is asked.
+    ``asked`` has the requests, ``open`` a Deferred for each that was left open, by which tests answer it, ``given_up``
+    the requests that were cancelled; ``failure`` is raised by all that is asked.
     """
 
     def __init__(self) -> None:
@@ -85,14 +87,16 @@ class FakeNode(Node):
         self.given_up: list[Request] = []
         self.received: list[bytes] = []
 
-    def ask(self, request: Request) -> Deferred[Outcome]:
+    def submit(self, request: Request, answered: Callable[[Outcome], None]) -> Callable[[], None]:
         self.asked.append(request)
         if self.failure:
             raise self.failure
         if self.outcome is not None:
-            return succeed(self.outcome)
-        self.open.append(Deferred(lambda _: self.given_up.append(request)))
-        return self.open[-1]
+            answered(self.outcome)
+        else:
+            self.open.append(Deferred())
+            self.open[-1].addCallback(answered)
+        return lambda: self.given_up.append(request)
 
     def receive(self, body: bytes) -> bytes:
         if body.startswith(b"forged"):

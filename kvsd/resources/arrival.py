@@ -19,6 +19,8 @@ from twisted.web.server import NOT_DONE_YET, Request
 from typing_extensions import override
 
 from kvsd.resources.door import (
+    OCTETS,
+    SERVER,
     Discarded,
     RequestLimits,
     answer,
@@ -26,9 +28,6 @@ from kvsd.resources.door import (
     internal_error,
     too_large,
 )
-
-OCTETS = b"application/octet-stream"
-SERVER = b"kvsd"
 
 
 class BoundedRequest(Request):

@@ -4,7 +4,7 @@ What a client asks of a key: its HTTP request as a request to the node, parsed a
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -27,6 +27,18 @@ _WAIT = re.compile(r"\s*wait\s*=\s*0*([0-9]+)\s*", re.IGNORECASE)
 _VISIBLE = re.compile(rb"[!-~]{1,%d}" % MAX_REQUEST_ID)
 
 
+class Said(NamedTuple):
+    """What a request's headers say of a key: the values of each that means something, in their order."""
+
+    metadata: Sequence[bytes] = ()
+    prefer: Sequence[bytes] = ()
+    request: Sequence[bytes] = ()
+    """Idempotency-Key."""
+
+
+SAID_NOTHING: Final = Said()
+
+
 class _Body(Struct):
     """The fields of a body that mean something, as they stood there, to the byte."""
 
@@ -39,12 +51,19 @@ _Nothing = Annotated[dict[str, None], Meta(max_length=0)]
 
 _body = msgspec.json.Decoder(_Body)
 _metadata = msgspec.json.Decoder(str | _Texts | _Nothing | None)
+_NO_BODY: Final = _Body()
+
+
+def said_in(headers: Headers) -> Said:
+    """What headers say that the server has parsed."""
+    get = headers.getRawHeaders
+    return Said(get(b"Causal-Metadata", ()), get(b"Prefer", ()), get(b"Idempotency-Key", ()))
 
 
 def read_request(
     verb: str,
     segment: str,
-    headers: Headers,
+    said: Said,
     body: bytes,
     limits: RequestLimits,
     decode_token: Callable[[str], Token],
@@ -55,16 +74,16 @@ def read_request(
     Raises Rejected for one that is wrong in itself.
     """
     key = read_key(segment, limits.max_key_length)
-    fields = read_json(body, _body, limits.max_depth) if body else _Body()
-    value = bytes(fields.value).strip(_WHITESPACE)
+    fields = read_json(body, _body, limits.max_depth) if body else _NO_BODY
+    value = bytes(fields.value).strip(_WHITESPACE) if verb == "PUT" else None
     if verb == "PUT" and not value:
         raise Rejected(400, NO_VALUE)
-    texts = metadata_texts(fields.metadata) + header_texts(headers)
+    texts = metadata_texts(fields.metadata) + header_texts(said.metadata)
     token = read_token(texts, decode_token)
-    wait = preferred_wait(headers) or 0
+    wait = preferred_wait(said.prefer) or 0
     if verb == "GET":
         return Get(key, token, wait)
-    return Put(key, value if verb == "PUT" else None, token, wait, request_id(headers))
+    return Put(key, value, token, wait, request_id(said.request))
 
 
 def read_key(segment: str, max_length: int) -> str:
@@ -80,6 +99,8 @@ def read_key(segment: str, max_length: int) -> str:
 
 def metadata_texts(metadata: Raw) -> list[str]:
     """The tokens in a body's causal metadata: none, one, or a list of several.  Raises Rejected for all else."""
+    if metadata is _NO_BODY.metadata:
+        return []
     try:
         tokens = _metadata.decode(metadata)
     except msgspec.ValidationError:
@@ -89,9 +110,8 @@ def metadata_texts(metadata: Raw) -> list[str]:
     return [tokens] if isinstance(tokens, str) else list(tokens or ())
 
 
-def header_texts(headers: Headers) -> list[str]:
+def header_texts(values: Sequence[bytes]) -> list[str]:
     """The tokens in a request's Causal-Metadata headers.  Raises Rejected where there are too many."""
-    values = headers.getRawHeaders(b"Causal-Metadata", [])
     texts = [text.decode("utf-8", "replace").strip() for value in values for text in value.split(b",")]
     if len(texts) > MAX_TOKENS:
         raise Rejected(400, f"Causal-Metadata must hold at most {MAX_TOKENS} tokens")
@@ -110,9 +130,8 @@ def read_token(texts: Sequence[str], decode_token: Callable[[str], Token]) -> To
     return token
 
 
-def preferred_wait(headers: Headers) -> int | None:
+def preferred_wait(lines: Sequence[bytes]) -> int | None:
     """The seconds (at most 60) that a client would rather wait than be refused, after RFC 7240; None: it did not say."""
-    lines = headers.getRawHeaders(b"Prefer")
     if not lines:
         return None
     said = b",".join(lines).decode("latin-1")
@@ -125,10 +144,9 @@ def preferred_wait(headers: Headers) -> int | None:
     return None
 
 
-def request_id(headers: Headers) -> str:
+def request_id(values: Sequence[bytes]) -> str:
     """The Idempotency-Key of a request, empty for none.  Raises Rejected where it can't be one."""
-    values = headers.getRawHeaders(b"Idempotency-Key")
-    if values is None:
+    if not values:
         return ""
     if len(values) > 1 or not _VISIBLE.fullmatch(values[0]):
         raise Rejected(400, f"Idempotency-Key must be 1 to {MAX_REQUEST_ID} visible ASCII characters")

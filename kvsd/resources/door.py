@@ -29,7 +29,10 @@ T = TypeVar("T")
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
+SERVER: Final = b"kvsd"
+"""What every answer says in its Server header."""
 JSON: Final = b"application/json"
+OCTETS: Final = b"application/octet-stream"
 RETRY_AFTER: Final[Headers] = ((b"Retry-After", b"1"),)
 
 _log = Logger()
@@ -151,11 +154,17 @@ class Discarded(BytesIO):
     """Stands for the body of a request that was too large to be kept."""
 
 
-def read_body(request: Request, max_bytes: int) -> bytes:
-    """The body of a request.  Raises Rejected where it has more than max_bytes."""
+def kept_body(request: Request, max_bytes: int) -> bytes | None:
+    """The body of a request; None where it has more than max_bytes."""
     content = request.content
     body = content.read() if content is not None else b""
-    if isinstance(content, Discarded) or len(body) > max_bytes:
+    return None if isinstance(content, Discarded) or len(body) > max_bytes else body
+
+
+def read_body(request: Request, max_bytes: int) -> bytes:
+    """The body of a request.  Raises Rejected where it has more than max_bytes."""
+    body = kept_body(request, max_bytes)
+    if body is None:
         raise too_large(max_bytes)
     return body
 

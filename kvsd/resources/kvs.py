@@ -8,19 +8,13 @@ is anything else that is UTF-8.  There is no empty key: ``/kvs/`` is not found.
 from urllib.parse import quote, unquote_to_bytes
 
 from klein import Klein
-from twisted.internet.defer import CancelledError
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from kvsd.metrics import Metrics
-from kvsd.node import Node
-from kvsd.replication.requests import KeyRequest, Overloaded
-from kvsd.resources.asking import preferred_wait, read_request
-from kvsd.resources.door import Headers, Rejected, RequestLimits, answer, new_app, read_body
-from kvsd.resources.outcomes import Answer, key_answer
-
-_HONOURED = frozenset({"found", "created", "replaced", "deleted", "absent", "unmet"})
+from kvsd.resources.asking import said_in
+from kvsd.resources.desk import Desk
+from kvsd.resources.door import Reply, answer, kept_body, new_app
 
 
 class Keys:
@@ -28,12 +22,8 @@ class Keys:
 
     app = new_app()
 
-    def __init__(self, node: Node, metrics: Metrics, limits: RequestLimits, clock: IReactorTime) -> None:
-        self._node = node
-        self._metrics = metrics
-        self._limits = limits
-        self._clock = clock
-        self._under_way = 0
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
 
     @app.route("/kvs/<key>", methods=["GET"])
     async def read(self, request: Request, key: str) -> bytes:
@@ -51,45 +41,10 @@ class Keys:
         return await self._serve("DELETE", request, key)
 
     async def _serve(self, verb: str, request: Request, key: str) -> bytes:
-        """Answer a request, and count it by its outcome, whatever that is."""
-        started = self._clock.seconds()
-        label = "error"
-        try:
-            label, reply = await self._answer(verb, request, key)
-            return answer(request, reply)
-        except Rejected as rejected:
-            label = "too-large" if rejected.reply.status == 413 else "bad-request"
-            raise
-        except CancelledError:
-            label = "hung-up"
-            raise
-        finally:
-            self._metrics.observe_request(verb, label, self._clock.seconds() - started)
-
-    async def _answer(self, verb: str, request: Request, key: str) -> Answer:
-        node, headers = self._node, request.requestHeaders
-        body = read_body(request, self._limits.max_body_bytes)
-        asked = read_request(verb, key, headers, body, self._limits, node.tokens.decode)
-        label, reply = await self._ask(asked)
-        wait = preferred_wait(headers)
-        if wait is not None and label in _HONOURED:
-            reply = reply._replace(headers=reply.headers + _applied(wait))
-        return Answer(label, reply)
-
-    async def _ask(self, asked: KeyRequest) -> Answer:
-        node = self._node
-        if self._under_way >= self._limits.in_flight:
-            outcome = Overloaded("Too many requests are under way at this node; try again later")
-            return key_answer(asked, outcome, node.tokens.encode)
-        self._under_way += 1
-        try:
-            return key_answer(asked, await node.ask(asked), node.tokens.encode)
-        finally:
-            self._under_way -= 1
-
-
-def _applied(wait: int) -> Headers:
-    return ((b"Preference-Applied", b"wait=%d" % wait),)
+        told: Deferred[Reply] = Deferred(lambda _: call.cancel())
+        body = kept_body(request, self._desk.limits.max_body_bytes)
+        call = self._desk.ask(verb, key, said_in(request.requestHeaders), body, told.callback)
+        return answer(request, await told)
 
 
 class KeyPath(Resource):

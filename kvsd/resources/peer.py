@@ -3,8 +3,16 @@
 from twisted.web.server import Request
 
 from kvsd.node import Node
-from kvsd.resources.door import Rejected, Reply, RequestLimits, answer, new_app, read_body
+from kvsd.resources.door import OCTETS, Reply, RequestLimits, answer, error_reply, new_app, read_body
 from kvsd.wire import WireError
+
+
+def hear(node: Node, body: bytes) -> Reply:
+    """Take messages of another node in; the reply carries what there is to say to it."""
+    try:
+        return Reply(200, node.receive(body), content_type=OCTETS)
+    except WireError as error:
+        return error_reply(400, str(error))
 
 
 class Peers:
@@ -18,10 +26,5 @@ class Peers:
 
     @app.route("/kvsd/i/messages", methods=["POST"])
     def messages(self, request: Request) -> bytes:
-        """Take messages of another node in; the answer carries what there is to say to it."""
-        body = read_body(request, self._limits.peer_body_bytes)
-        try:
-            said = self._node.receive(body)
-        except WireError as error:
-            raise Rejected(400, str(error)) from None
-        return answer(request, Reply(200, said, content_type=b"application/octet-stream"))
+        """What another node has to say."""
+        return answer(request, hear(self._node, read_body(request, self._limits.peer_body_bytes)))

@@ -9,9 +9,11 @@ from twisted.web.server import Request, Site
 
 from kvsd.metrics import Metrics
 from kvsd.node import Node
+from kvsd.resources.desk import Desk
 from kvsd.resources.door import RequestLimits, answer, not_found
 from kvsd.resources.health import Health
 from kvsd.resources.kvs import KeyPath, Keys
+from kvsd.resources.lane import Lane
 from kvsd.resources.operations import Operations
 from kvsd.resources.peer import Peers
 from kvsd.resources.shard import Shards
@@ -45,13 +47,24 @@ class Root(Resource):
 
 
 def make_site(
-    node: Node, metrics: Metrics, limits: RequestLimits, clock: IReactorTime, *, access_log: bool = False
+    node: Node,
+    metrics: Metrics,
+    limits: RequestLimits,
+    clock: IReactorTime,
+    *,
+    access_log: bool = False,
+    lane: bool = True,
 ) -> Site:
-    """All that a node answers over HTTP; the metrics show the node's status from now on."""
+    """
+    All that a node answers over HTTP; the metrics show the node's status from now on.
+
+    Without its ``lane`` it answers the same, more slowly.
+    """
     metrics.watch(node.insight.status)
     health = Health(node, metrics).app.resource()
+    desk = Desk(node, metrics, limits, clock)
     nouns: dict[bytes, IResource] = {
-        b"kvs": KeyPath(Keys(node, metrics, limits, clock).app),
+        b"kvs": KeyPath(Keys(desk).app),
         b"view": View(node, limits).app.resource(),
         b"shard": Shards(node, limits).app.resource(),
         b"kvsd": Operations(node, limits).app.resource(),
@@ -60,4 +73,7 @@ def make_site(
         b"readyz": health,
         b"metrics": health,
     }
-    return BoundedSite(Root(nouns), limits, clock, access_log=access_log)
+    site = BoundedSite(Root(nouns), limits, clock, access_log=access_log)
+    if lane:
+        site.protocol = Lane(desk, clock).channel  # type: ignore[assignment]
+    return site

@@ -5,7 +5,7 @@ The site: connections that speak HTTP, and what becomes of those that do not.
 import re
 from functools import partial
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.web import http
 from twisted.web.http import HTTPChannel
@@ -13,8 +13,8 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 from typing_extensions import override
 
-from kvsd.resources.arrival import SERVER, BoundedRequest
-from kvsd.resources.door import RequestLimits, error_reply
+from kvsd.resources.arrival import BoundedRequest
+from kvsd.resources.door import SERVER, RequestLimits, error_reply
 
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
@@ -28,14 +28,21 @@ class Channel(HTTPChannel):
     MAX_LENGTH = 32 * 1024
     totalHeadersSize = 64 * 1024  # noqa: N815 (Twisted's name)
 
+    between_requests = True
+    """Whether nothing has come since the last request, not even an empty line."""
     _at_request_line = True
 
     @override
     def requestDone(self, request: http.Request) -> None:
         """A request was answered; the next one waits while the client does not read the answers that it has."""
         if self._waitingForTransport:
-            self.paused = True
+            self.wait_for_reader()
         super().requestDone(request)
+
+    def wait_for_reader(self) -> None:
+        """Serve nothing more, and read nothing more, until the client has read what it was answered."""
+        self.paused = True
+        self._networkProducer.pauseProducing()
 
     @override
     def resumeProducing(self) -> None:
@@ -48,6 +55,7 @@ class Channel(HTTPChannel):
     @override
     def lineReceived(self, line: bytes) -> None:
         """A line of a request's head."""
+        self.between_requests = False
         if self._at_request_line and line:
             self._at_request_line = False
             if not line.isascii():
@@ -57,7 +65,7 @@ class Channel(HTTPChannel):
     @override
     def allContentReceived(self) -> None:
         """All of a request is here; the next line is the first of another."""
-        self._at_request_line = True
+        self._at_request_line = self.between_requests = True
         super().allContentReceived()
 
     @override
@@ -98,7 +106,7 @@ class BoundedSite(Site):
     ) -> None:
         arriving = partial(BoundedRequest, resource, limits, reactor)
         super().__init__(resource, requestFactory=arriving, timeout=limits.idle_seconds, reactor=reactor)
-        self._access_log = access_log
+        self.access_log = access_log
 
     @override
     def startFactory(self) -> None:
@@ -107,11 +115,16 @@ class BoundedSite(Site):
     @override
     def log(self, request: http.Request) -> None:
         """A request was answered."""
-        if self._access_log:
-            _log.info(
-                "{client} {method} {target} {status}",
-                client=getattr(request.getClientAddress(), "host", "-"),
-                method=request.method.decode("latin-1"),
-                target=request.uri.decode("latin-1"),
-                status=request.code,
-            )
+        if self.access_log:
+            method, target = request.method.decode("latin-1"), request.uri.decode("latin-1")
+            self.log_answer(request.getClientAddress(), method, target, request.code)
+
+    def log_answer(self, client: IAddress, method: str, target: str, status: int) -> None:
+        """Put an answered request into the log."""
+        _log.info(
+            "{client} {method} {target} {status}",
+            client=getattr(client, "host", "-"),
+            method=method,
+            target=target,
+            status=status,
+        )

@@ -190,7 +190,7 @@ class NodeTests(SynchronousTestCase):
         """A request that can't be answered does not keep a node from stopping."""
         self.holding = False
         self.nodes[BERT] = None  # type: ignore[assignment]
-        self.node._askers.admit()
+        self.node._askers.admit(lambda _: None)
         stopped = Deferred.fromCoroutine(self.node.stop(10.0))
         self.assertNoResult(stopped)
         del self.nodes[BERT]

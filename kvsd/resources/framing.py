@@ -1,0 +1,109 @@
+"""
+The few forms of HTTP that the lane knows, to the byte.
+
+It is a boundary: two programs that don't agree on where a request ends can be played off against each other.  So a
+request is either understood completely, down to the last byte of its head, or it is not one of these; then somebody
+else parses it from its first byte.  There is no other case, and nothing is guessed, repaired or skipped.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+from kvsd.resources.asking import SAID_NOTHING, Said
+
+MAX_HEAD_BYTES: Final = 24 * 1024
+MAX_HEADERS: Final = 64
+MAX_LENGTH_DIGITS: Final = 7
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_REQUEST = re.compile(rb"(?:(GET|PUT|DELETE) /kvs/([0-9A-Za-z\-._~]{1,256})|POST /kvsd/i/messages) HTTP/1\.1\r\n")
+_HEADERS = re.compile(rb"(?:%s{1,64}:[\t\x20-\x7e\x80-\xff]*\r\n){0,%d}\r\n" % (_TOKEN, MAX_HEADERS))
+_LENGTH = re.compile(rb"0|[1-9][0-9]{0,%d}" % (MAX_LENGTH_DIGITS - 1))
+_KEEP_ALIVE: Final = b"keep-alive"
+
+_CHANGE_THE_FRAME: Final = frozenset(
+    {b"transfer-encoding", b"expect", b"upgrade", b"trailer", b"te", b"http2-settings"}
+)
+_REMEMBERED_BYTES: Final = 1024
+
+
+class Fields(NamedTuple):
+    """What a block of headers, down to its empty line, says."""
+
+    block: bytes
+    length: int
+    """Of the body."""
+    said: Said
+
+
+NO_FIELDS: Final = Fields(b"\r\n", 0, SAID_NOTHING)
+
+
+class Whole(NamedTuple):
+    """A request that is there whole; an empty verb is the POST of another node, an empty key belongs to that."""
+
+    verb: str
+    key: str
+    said: Said
+    body: bytes
+    end: int
+    """Where the next request begins."""
+
+
+class Framing:
+    """Reads the requests of one connection.  Remembers its last headers, as most clients send the same each time."""
+
+    __slots__ = ("_last", "_max_body_bytes")
+
+    def __init__(self, max_body_bytes: int) -> None:
+        self._max_body_bytes = max_body_bytes
+        self._last = NO_FIELDS
+
+    def read(self, data: bytes, start: int) -> Whole | None:
+        """The request that begins at start, or None where it is not whole or none of these forms."""
+        line = _REQUEST.match(data, start)
+        if line is None:
+            return None
+        fields = self._last
+        at = line.end()
+        if not data.startswith(fields.block, at):
+            headers = _HEADERS.match(data, at, start + MAX_HEAD_BYTES)
+            read = read_fields(headers.group()) if headers else None
+            if read is None:
+                return None
+            fields = read
+            if len(fields.block) <= _REMEMBERED_BYTES:
+                self._last = fields
+        at += len(fields.block)
+        end = at + fields.length
+        verb, key = line.groups()
+        if end > len(data) or fields.length > self._max_body_bytes:
+            return None
+        if verb is None:
+            return Whole("", "", fields.said, data[at:end], end)
+        return Whole(verb.decode(), key.decode(), fields.said, data[at:end], end)
+
+
+def read_fields(block: bytes) -> Fields | None:
+    """What a block of well-formed headers says; None where one changes how the request is framed, or is unclear."""
+    lengths: list[bytes] = []
+    metadata: list[bytes] = []
+    prefer: list[bytes] = []
+    request: list[bytes] = []
+    kept = {
+        b"content-length": lengths,
+        b"causal-metadata": metadata,
+        b"prefer": prefer,
+        b"idempotency-key": request,
+    }
+    for line in block[:-4].split(b"\r\n") if len(block) > 2 else ():
+        name, _, value = line.partition(b":")
+        name, value = name.lower(), value.strip(b" \t")
+        if name in kept:
+            kept[name].append(value)
+        elif name in _CHANGE_THE_FRAME or (name == b"connection" and value.lower() != _KEEP_ALIVE):
+            return None
+    if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0])):
+        return None
+    said = Said(metadata, prefer, request) if metadata or prefer or request else SAID_NOTHING
+    return Fields(block, int(lengths[0]) if lengths else 0, said)

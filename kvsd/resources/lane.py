@@ -1,0 +1,198 @@
+"""
+The lane: the requests that make up nearly all of the load are answered on the connection itself.
+
+A request that :mod:`kvsd.resources.framing` knows, and that is there whole, is taken from the bytes that came in; all
+else goes on, untouched, to Twisted's parser, and from there to Klein.  Both ways lead to the same desk, so they differ
+in nothing that a client could see but the time that it takes.
+
+One request of a connection is under way at a time, on whichever way: what comes meanwhile waits, so answers leave in
+the order of their requests, and a write has been carried out before what comes after it is begun.
+"""
+
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from typing_extensions import override
+
+from kvsd.resources.desk import Call, Desk
+from kvsd.resources.door import Reply, internal_error
+from kvsd.resources.framing import Framing, Whole
+from kvsd.resources.peer import hear
+from kvsd.resources.replies import ReplyWriter, direct_write
+from kvsd.resources.site import BoundedSite, Channel
+
+MAX_UNSENT_BYTES = 64 * 1024
+"""How much is answered to pipelined requests before that is handed to the transport, which may then say: enough."""
+
+_log = Logger()
+
+
+class Lane:
+    """What all connections of a site have in common."""
+
+    def __init__(self, desk: Desk, clock: IReactorTime) -> None:
+        self.desk = desk
+        self.seconds = clock.seconds
+        self.encode = ReplyWriter().encode
+
+    def channel(self) -> "LaneChannel":
+        """A new connection."""
+        return LaneChannel(self)
+
+
+class LaneChannel(Channel):
+    """A connection with a lane."""
+
+    site: BoundedSite
+    transport: Any  # of TCP, or of a test
+
+    def __init__(self, lane: Lane) -> None:
+        super().__init__()
+        self._lane = lane
+        self._framing = Framing(lane.desk.limits.max_body_bytes)
+        self._request: Whole | None = None
+        """The request in the lane."""
+        self._call: Call | None = None
+        """What it asks of the node, where that takes its time."""
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
+        self._heard = 0.0
+        """When the lane last had something to do."""
+
+    # Bytes come in
+
+    @override
+    def connectionMade(self) -> None:
+        """A client has connected."""
+        super().connectionMade()
+        self._write = direct_write(self.transport)
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self._call is not None:
+            self._heard = self._lane.seconds()
+            self.rawDataReceived(data)  # waits with all else that comes while a request is under way
+        elif self._is_free():
+            self._heard = self._lane.seconds()
+            self._take(self.clearLineBuffer() + data if self._buffer else data)
+        else:
+            super().dataReceived(data)
+
+    def _is_free(self) -> bool:
+        """Whether the next byte is the first of a request, and nothing is under way."""
+        return (
+            self.between_requests
+            and not self._handlingRequest
+            and not self._busyReceiving
+            and not self.paused
+            and bool(self.persistent)
+            and not self.transport.disconnecting
+        )
+
+    def _take(self, data: bytes) -> None:
+        """Answer the requests that data begins with; from the first one that is not for the lane, all is handed on."""
+        at, size = 0, len(data)
+        while at < size and not self._waitingForTransport:
+            request = self._framing.read(data, at)
+            if request is None:
+                break
+            at = request.end
+            self._serve(request)
+            if self._call is not None:
+                break
+            if self._unsent_bytes > MAX_UNSENT_BYTES:
+                self._send()
+        self._send()
+        if self._call is not None:
+            self._handlingRequest = True
+            if at < size:
+                self.rawDataReceived(data[at:])
+        elif self._waitingForTransport:
+            self.wait_for_reader()
+            self._buffer = data[at:]
+        elif at < size:
+            super().dataReceived(data[at:])
+
+    # Answers go out
+
+    def _serve(self, request: Whole) -> None:
+        """Have a request answered, now or later."""
+        self._request = request
+        desk = self._lane.desk
+        if not request.verb:
+            self._tell(_heard(desk, request.body))
+            return
+        call = desk.ask(request.verb, request.key, request.said, request.body, self._tell)
+        if not call.over:
+            self._call = call
+
+    def _tell(self, reply: Reply) -> None:
+        """A request is answered; if it took its time, the next ones follow."""
+        try:
+            answer = self._lane.encode(reply)
+            self._unsent.append(answer)
+            self._unsent_bytes += len(answer)
+            if self.site.access_log:
+                self._log_answer(reply.status)
+            if self._call is not None:
+                self._go_on()
+        except Exception:
+            # Whoever tells is in the middle of an event of the node, which is not to blame.
+            _log.failure("a connection failed")
+            self.transport.abortConnection()
+
+    def _go_on(self) -> None:
+        self._call = None
+        self._handlingRequest = False
+        self._heard = self._lane.seconds()
+        data, self._dataBuffer = b"".join(self._dataBuffer), []
+        if not self._waitingForTransport:
+            self._networkProducer.resumeProducing()
+        self._take(data)
+
+    def _send(self) -> None:
+        if self._unsent:
+            answers, self._unsent, self._unsent_bytes = self._unsent, [], 0
+            self._write(answers[0] if len(answers) == 1 else b"".join(answers))
+
+    def _log_answer(self, status: int) -> None:
+        request = self._request
+        assert request is not None, "a request is being answered"
+        method, target = (request.verb, f"/kvs/{request.key}") if request.verb else ("POST", "/kvsd/i/messages")
+        self.site.log_answer(self.transport.getPeer(), method, target, status)
+
+    # The end
+
+    @override
+    def timeoutConnection(self) -> None:
+        """
+        Nothing has come for some time by way of the parser; the lane does not wind the clock up for each request.
+
+        So it is looked at here whether anything was going on there.
+        """
+        idle_seconds = self.timeOut or 0
+        rest = idle_seconds if self._call is not None else self._heard + idle_seconds - self._lane.seconds()
+        if rest <= 0:
+            super().timeoutConnection()
+        else:
+            self.setTimeout(rest)
+            self.timeOut = idle_seconds
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The client has gone."""
+        if self._call is not None:
+            call, self._call = self._call, None
+            call.cancel()
+        super().connectionLost(reason)
+
+
+def _heard(desk: Desk, body: bytes) -> Reply:
+    try:
+        return hear(desk.node, body)
+    except Exception:
+        return internal_error(Failure())

@@ -1,0 +1,63 @@
+"""
+Replies as bytes, with the same headers in the same order as Twisted's requests give them.
+"""
+
+import time
+from collections.abc import Callable
+
+from twisted.internet import tcp
+from twisted.internet.interfaces import ITransport
+from twisted.web.http import RESPONSES, datetimeToString
+
+from kvsd.resources.door import SERVER, Reply
+
+
+class ReplyWriter:
+    """Turns replies into bytes; what stays the same for a second is made once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._heads: dict[tuple[int, bytes], bytes] = {}
+
+    def encode(self, reply: Reply) -> bytes:
+        """The bytes of a reply on a connection that goes on."""
+        status, body, headers, content_type = reply
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._heads.clear()
+        head = self._heads.get((status, content_type))
+        if head is None:
+            head = self._heads[status, content_type] = _head(status, content_type)
+        if len(headers) == 1:
+            return b"%b%d\r\n%b: %b\r\n\r\n%b" % (head, len(body), *headers[0], body)
+        more = b"".join([b"%b: %b\r\n" % header for header in headers])
+        return b"%b%d\r\n%b\r\n%b" % (head, len(body), more, body)
+
+
+def _head(status: int, content_type: bytes) -> bytes:
+    lines = b"HTTP/1.1 %d %b\r\nServer: %b\r\nDate: %b\r\nContent-Type: %b\r\nContent-Length: "
+    return lines % (status, RESPONSES[status], SERVER, datetimeToString(), content_type)
+
+
+def direct_write(transport: ITransport) -> Callable[[bytes], None]:
+    """
+    A way to write to a transport that does not wait for the reactor's next turn where the socket has room.
+
+    To ask the reactor to tell when a socket can be written to, and to stop that again, costs more than the writing.
+    What the socket does not take is left to the transport, and so is all that comes while it has something queued.
+    """
+    if type(transport) is not tcp.Server:
+        return transport.write  # a test's, or one that encrypts: only TCP itself is known to be written to like this
+
+    def write(data: bytes) -> None:
+        if transport.dataBuffer or transport._tempDataLen or transport.disconnecting or not transport.connected:
+            transport.write(data)
+            return
+        sent = transport.writeSomeData(data)
+        if not isinstance(sent, int):
+            transport.write(data)  # the connection is lost: the transport finds that out by itself
+        elif sent < len(data):
+            transport.write(data[sent:])
+
+    return write

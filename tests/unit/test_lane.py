@@ -1,0 +1,263 @@
+"""The lane: what it takes, and how it behaves towards clients that are slow, impatient or gone."""
+
+from twisted.internet.error import ConnectionDone
+from twisted.logger import capturedLogs, formatEvent
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from typing_extensions import override
+
+from kvsd.metrics import Metrics
+from kvsd.replication.requests import Absent, Found, Get, Put, Written
+from kvsd.replication.token import EMPTY
+from kvsd.resources.door import RequestLimits
+from kvsd.resources.root import make_site
+from tests.fakes import token
+from tests.http_case import Connection, HttpCase, parse_answer, request_bytes
+from tests.http_twins import SEND_BUFFER, Pipe
+
+VALUE = b'{"value": 1}'
+OTHERS = "Accept: */*\r\nUser-Agent: x\r\nContent-Type: application/json\r\nConnection: Keep-Alive\r\nPrefer: wait=1"
+
+
+class LaneCase(HttpCase):
+    """Doors with a lane, and a connection to them."""
+
+    limits = RequestLimits(max_body_bytes=1000)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.node.outcome = Written("s0", EMPTY, existed=False)
+        self.connection = self.connect()
+
+    def pipe(self) -> Pipe:
+        """A connection with flow control."""
+        channel = self.site.buildProtocol(None)
+        assert isinstance(channel, HTTPChannel)
+        return Pipe(channel)
+
+    def statuses(self) -> list[int]:
+        """Of the answers since the last call."""
+        return [answer.status for answer in self.connection.answers()]
+
+
+class TakingTests(LaneCase):
+    """What is answered in the lane: what the parser never sees."""
+
+    def is_taken(self, data: bytes) -> bool:
+        """Whether a request, which is under way then, is in the lane."""
+        self.node.outcome = None
+        before = len(self.node.asked)
+        connection = self.connect()
+        connection.send(data)
+        self.assertEqual(len(self.node.asked), before + 1, data)
+        return not connection.channel.requests
+
+    def test_taken(self) -> None:
+        """Whole requests about plain keys, with and without a body, and with any headers that change nothing."""
+        for method in ("GET", "PUT", "DELETE"):
+            for key in ("a", "A-Z_0.9~", ".", "..", "k" * 50):
+                self.assertTrue(self.is_taken(request_bytes(method, f"/kvs/{key}", VALUE)))
+            self.assertTrue(
+                self.is_taken(f"{method} /kvs/a HTTP/1.1\r\n{OTHERS}\r\nContent-Length: 12\r\n\r\n".encode() + VALUE)
+            )
+        self.assertTrue(self.is_taken(b"GET /kvs/a HTTP/1.1\r\n\r\n"))
+
+    def test_not_taken(self) -> None:
+        """All else, though it may be as good a request."""
+        for data in (
+            b"GET /kvs/a HTTP/1.0\r\n\r\n",
+            request_bytes("GET", "/kvs/a%20b"),
+            request_bytes("GET", "/kvs/a/b"),
+            request_bytes("GET", "/kvs/a?b"),
+            request_bytes("HEAD", "/kvs/a"),
+            request_bytes("GET", "/kvs/a", headers={"Connection": "close"}),
+            request_bytes("GET", "/kvs/a", headers={"Upgrade": "h2c"}),
+            request_bytes("GET", "/kvs/a", headers={"Expect": "100-continue"}),
+            request_bytes("GET", "/kvs/a", headers={"X": "a\r\n b"}),
+            request_bytes("GET", "/kvs/a", headers={f"X-{number}": "y" for number in range(64)}),
+            request_bytes("PUT", "/kvs/a", headers={"Transfer-Encoding": "chunked"}) + b"c\r\n" + VALUE + b"\r\n0\r\n\r\n",
+            request_bytes("PUT", "/kvs/a", headers={"Content-Length": "012"}) + VALUE,
+        ):  # fmt: skip
+            self.assertFalse(self.is_taken(data), data)
+
+    def test_after_something_else(self) -> None:
+        """Once the parser has answered what was for it, the connection has its lane again."""
+        self.connection.send(request_bytes("GET", "/view"))
+        self.node.outcome = None
+        self.connection.send(request_bytes("GET", "/kvs/a"))
+        self.assertEqual((self.connection.channel.requests, len(self.node.asked)), ([], 1))
+
+    def test_messages(self) -> None:
+        """What nodes say to each other, and what only looks like it."""
+        connection = self.connection
+        answer = connection.ask("POST", "/kvsd/i/messages", b"hello", {"Content-Type": "application/octet-stream"})
+        self.assertEqual((answer.status, answer.content), (200, b"heard: hello"))
+        self.assertEqual(answer.headers["content-type"], "application/octet-stream")
+        error = "the message was not made under this cluster's secret"
+        self.assert_error(connection.ask("POST", "/kvsd/i/messages", b"forged"), 400, error)
+
+
+class OrderTests(LaneCase):
+    """One request of a connection after another."""
+
+    def test_later(self) -> None:
+        """What comes behind a request that takes its time waits for it, wherever it goes, and then follows in order."""
+        self.node.outcome = None
+        self.connection.send(
+            request_bytes("PUT", "/kvs/a", VALUE)
+            + request_bytes("GET", "/kvs/b")
+            + request_bytes("GET", "/view")
+            + request_bytes("GET", "/kvs/c")
+        )
+        self.assertEqual(self.node.asked, [Put("a", b"1", EMPTY)])
+        self.connection.send(request_bytes("GET", "/kvs/d"))
+        self.assertEqual(self.statuses(), [])
+        self.node.open[0].callback(Written("s0", EMPTY, existed=False))
+        self.assertEqual(self.statuses(), [201])
+        self.node.outcome = Absent("s0", EMPTY)
+        self.node.open[1].callback(Found("s0", EMPTY, b"1"))
+        self.assertEqual(self.statuses(), [200, 200, 404, 404])
+        self.assertEqual(self.node.asked[1:], [Get(key, EMPTY) for key in "bcd"])
+
+    def test_much_behind_it(self) -> None:
+        """Of what comes behind it, some is read, and no more until it is answered."""
+        pipe = self.pipe()
+        self.node.outcome = None
+        pipe.send(request_bytes("PUT", "/kvs/a", VALUE))
+        for _ in range(100):
+            pipe.send(request_bytes("GET", "/kvs/b") * 100)
+        self.assertGreater(pipe.waiting_bytes, 300_000)
+        self.node.outcome = Absent("s0", EMPTY)
+        self.node.open[0].callback(Written("s0", EMPTY, existed=False))
+        self.assertEqual((pipe.waiting_bytes, len(self.node.asked)), (0, 10_001))
+
+
+class ReaderTests(LaneCase):
+    """Clients that don't read."""
+
+    def test_answers_pile_up_a_little(self) -> None:
+        """A client that reads no answers is served until some wait for it, and then no more until it has read them."""
+        for value in (b"1", b'"' + b"x" * 100_000 + b'"'):
+            self.node.asked.clear()
+            self.node.outcome = Found("s0", token(1), value)
+            pipe = self.pipe()
+            pipe.reads = False
+            for _ in range(100):
+                pipe.send(request_bytes("GET", "/kvs/a") * 100)
+            self.assertLess(pipe.unread, 4 * SEND_BUFFER)
+            self.assertGreater(pipe.waiting_bytes, 200_000)
+            while len(self.node.asked) < 10_000:
+                pipe.read_on()
+                pipe.clear()
+                pipe.reads = False
+            self.assertEqual(pipe.waiting_bytes, 0)
+
+    def test_answer_while_another_waits(self) -> None:
+        """Nor is more read where the answer that fills the pipe comes late."""
+        self.node.outcome = None
+        pipe = self.pipe()
+        pipe.send(request_bytes("GET", "/kvs/a"))
+        pipe.reads = False
+        self.node.open[0].callback(Found("s0", token(1), b'"' + b"x" * 100_000 + b'"'))
+        for _ in range(100):
+            pipe.send(request_bytes("GET", "/kvs/a") * 100)
+        self.assertEqual(len(self.node.asked), 1)
+        self.assertGreater(pipe.waiting_bytes, 300_000)
+
+
+class EndTests(LaneCase):
+    """Clients that go, connections that end."""
+
+    def test_hang_up(self) -> None:
+        """A client that leaves while its write is under way is waited for no longer, and counted as such."""
+        self.node.outcome = None
+        self.connection.send(request_bytes("PUT", "/kvs/a", VALUE) + request_bytes("GET", "/kvs/b"))
+        self.connection.channel.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.node.given_up, [Put("a", b"1", EMPTY)])
+        self.assertEqual(len(self.node.asked), 1)
+        self.assertEqual(self.sample("kvsd_requests_total", verb="PUT", outcome="hung-up"), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_idle(self) -> None:
+        """The clock of a connection begins anew with each request, and once it was answered, however long that took."""
+        for _ in range(3):
+            self.connection.send(request_bytes("PUT", "/kvs/a", VALUE))
+            self.clock.advance(59)
+        self.node.outcome = None
+        self.connection.send(request_bytes("GET", "/kvs/a"))
+        self.clock.pump([10] * 20)
+        self.node.open[0].callback(Absent("s0", EMPTY))
+        self.clock.advance(59)
+        self.assertFalse(self.connection.is_closing)
+        self.clock.advance(1)
+        self.assertTrue(self.connection.is_closing)
+
+    def test_defect_of_the_node(self) -> None:
+        """What nobody expected is answered by 500 and logged, and the connection goes on."""
+        self.node.failure = ValueError("a defect")
+        answer = self.connection.ask("GET", "/kvs/a")
+        self.assert_error(answer, 500, "Internal error; the node's log has more")
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(self.sample("kvsd_requests_total", verb="GET", outcome="error"), 1)
+        self.node.failure = None
+        self.assertEqual(self.connection.ask("PUT", "/kvs/a", VALUE).status, 201)
+
+    def test_defect_of_a_connection(self) -> None:
+        """A connection that can't be told its answer is cut off, and nobody else is harmed."""
+
+        class Broken(Pipe):
+            @override
+            def write(self, data: bytes) -> None:
+                raise ValueError("a defect")
+
+        self.node.outcome = None
+        channel = self.site.buildProtocol(None)
+        assert isinstance(channel, HTTPChannel)
+        broken = Broken(channel)
+        broken.send(request_bytes("GET", "/kvs/a"))
+        self.connection.send(request_bytes("GET", "/kvs/b"))
+        for asked in self.node.open:
+            asked.callback(Absent("s0", EMPTY))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertTrue(broken.disconnected)
+        self.assertEqual(self.statuses(), [404])
+
+
+class HeadTests(LaneCase):
+    """The head of an answer, and the log."""
+
+    def test_bytes(self) -> None:
+        """An answer's head is what the parser's own would be; the time of day is in it."""
+        self.node.outcome = Absent("s0", EMPTY)
+        heads = []
+        for lane in (True, False):
+            site = make_site(self.node, Metrics(), self.limits, self.clock, lane=lane)
+            channel = site.buildProtocol(None)
+            assert isinstance(channel, HTTPChannel)
+            connection = Connection(channel)
+            connection.send(request_bytes("GET", "/kvs/a", headers={"Prefer": "wait=3"}))
+            data = connection.transport.value()
+            parsed = parse_answer(data)
+            assert parsed is not None
+            self.assertRegex(parsed[0].headers["date"], r"^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$")
+            heads.append([line for line in data.split(b"\r\n") if not line.startswith(b"Date")])
+        self.assertEqual(*heads)
+
+    def test_access_log(self) -> None:
+        """The lane's requests are in the access log like all others."""
+        lines = []
+        for lane in (True, False):
+            site = make_site(self.node, Metrics(), self.limits, self.clock, access_log=True, lane=lane)
+            site.doStart()
+            self.addCleanup(site.doStop)
+            channel = site.buildProtocol(None)
+            assert isinstance(channel, HTTPChannel)
+            with capturedLogs() as events:
+                Connection(channel).send(
+                    request_bytes("PUT", "/kvs/a", VALUE)
+                    + request_bytes("GET", "/kvs/b", b"x")
+                    + request_bytes("POST", "/kvsd/i/messages", b"x")
+                )
+            lines.append([formatEvent(event) for event in events])
+        self.assertEqual(*lines)
+        self.assertEqual(lines[0][0].partition(" ")[2], "PUT /kvs/a 201")
