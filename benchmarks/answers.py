@@ -6,24 +6,29 @@ import socket
 from collections.abc import Sequence
 
 SUCCESS = (b"HTTP/1.1 200 ", b"HTTP/1.1 201 ")
-STATUS_BYTES = len(SUCCESS[0])
+CRLF = b"\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 READ_BYTES = 1 << 18
 
 
 class RefusedError(Exception):
-    """An answer that is no success, or none at all; the text is its first line."""
+    """An answer that is no success, or none at all; the text says which."""
 
 
 class Answers:
-    """Counts whole answers in what comes in on one connection; ``last`` is the head of the latest."""
+    """
+    Counts whole answers in what comes in on one connection.
+
+    ``last`` is the head of the latest one, ``refused`` how many were no success.
+    """
 
     def __init__(self) -> None:
         self.last = b""
+        self.refused = 0
         self._rest = b""
 
     def feed(self, received: bytes) -> int:
-        """The number of answers that these bytes complete; raises RefusedError where one is no success."""
+        """The number of answers that these bytes complete."""
         text = self._rest + received if self._rest else received
         done, start = 0, 0
         while (end := self._end(text, start)) >= 0:
@@ -37,8 +42,6 @@ class Answers:
         if head_end < 0:
             return -1
         head = text[start:head_end]
-        if not head.startswith(SUCCESS):
-            raise RefusedError(head.partition(b"\r\n")[0].decode("latin-1") or "no answer")
         at = head.lower().find(b"content-length:")
         if at < 0:
             found = text.find(LAST_CHUNK, head_end)
@@ -48,6 +51,7 @@ class Answers:
             end = end if end <= len(text) else -1
         if end >= 0:
             self.last = head
+            self.refused += not head.startswith(SUCCESS)
         return end
 
 
@@ -74,3 +78,5 @@ def deliver(address: str, requests: Sequence[bytes], depth: int = 1) -> None:
                 if not received:
                     raise RefusedError(f"{address} closed the connection")
                 missing -= answers.feed(received)
+                if answers.refused:
+                    raise RefusedError(f"{address}: {answers.last.partition(CRLF)[0].decode('latin-1')}")

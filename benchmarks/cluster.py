@@ -20,8 +20,9 @@ from benchmarks.answers import deliver
 from benchmarks.load import Load, Measure, Samples, Wrk, ask, get, put, rounds, token_of
 from benchmarks.options import measured, need
 from benchmarks.others import ETCD, WEBDIS, etcd, etcd_ways, webdis, webdis_ways
+from benchmarks.plots import bars, figure, save
 from benchmarks.processes import Children, Server
-from benchmarks.report import Report, Sheet, bars, compared, end, figure, ratio, save
+from benchmarks.report import Report, Sheet, compared, end, ratio
 
 ONE, RIGHT, WRONG = "kvsd 1 x 3", "kvsd 2 x 3, right shard", "kvsd 2 x 3, wrong shard"
 NAMES = [WEBDIS, ETCD, ONE, RIGHT, WRONG]
@@ -180,6 +181,7 @@ def main(count: int, seconds: float, markdown: bool, page: bool, path: Path) -> 
     for name, share in idle.items():
         sheet.add(name, f"{share:.1%}")
     report.add(sheet, NOT_MEASURED)
+    report.no_failures(samples)
     promise(report, samples)
     end(report, partial(plot, samples), path, missing)
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 
 from benchmarks.answers import READ_BYTES, Answers, RefusedError
 from benchmarks.answers import field as head_field
-from benchmarks.processes import LOAD_CORE, pinned_here
+from benchmarks.load import Sample
+from benchmarks.processes import LOAD_CORE, Server, pinned_here
 
 PATIENCE_SECONDS = 10.0
 
@@ -33,10 +34,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Latencies:
-    """Seconds from due to answered, sorted; and by how much a request was sent late while a connection was idle."""
+    """
+    Seconds from due to answered, sorted; and by how much a request was sent late while a connection was idle.
+
+    ``failed`` counts answers that were no success.
+    """
 
     seconds: Sequence[float]
     slips: Sequence[float]
+    failed: int
 
     def quantile(self, share: float) -> float:
         """So many of all were answered within so many seconds."""
@@ -106,7 +112,7 @@ class _Constant:
             waited = not self._idle
             for descriptor, _ in self._watch.poll(0):
                 self._receive(self._lines[descriptor])
-        return Latencies(sorted(self._latencies), sorted(self._slips))
+        return Latencies(sorted(self._latencies), sorted(self._slips), refused(self._lines))
 
     def _due(self) -> float:
         return self._begin + self._sent / self._rate
@@ -128,18 +134,18 @@ class _Constant:
             self._idle.append(line)
 
 
+def refused(opened: dict[int, Line]) -> int:
+    """How many answers on all connections were no success."""
+    return sum(line.answers.refused for line in opened.values())
+
+
 Next = Callable[[int, int, bytes], bytes]
 """The request that a session sends next: by its number, how many it sent already, and its token."""
 
 
-def in_sessions(addresses: Sequence[str], sessions: int, following: Next, seconds: float) -> int:
-    """
-    Have sessions ask one request after another, each with the token of its last answer.
-
-    Gives the number of answers.
-    """
-    answered = 0
-    with lines(addresses, sessions) as (watch, opened):
+def in_sessions(server: Server, sessions: int, following: Next, seconds: float) -> Sample:
+    """Have sessions ask one request after another, each with the token of its last answer."""
+    with lines(server.addresses, sessions) as (watch, opened):
         sent = dict.fromkeys(opened, 0)
         number = {descriptor: place for place, descriptor in enumerate(opened)}
 
@@ -147,17 +153,22 @@ def in_sessions(addresses: Sequence[str], sessions: int, following: Next, second
             opened[descriptor].connection.send(following(number[descriptor], sent[descriptor], token))
             sent[descriptor] += 1
 
+        answered, began, before = 0, time.perf_counter(), server.cpu_seconds()
         for descriptor in opened:
             send(descriptor, b"")
-        end = time.perf_counter() + seconds
-        while (now := time.perf_counter()) < end + PATIENCE_SECONDS and answered < sum(sent.values()):
-            for descriptor, _ in watch.poll(1.0):
+        while answered < sum(sent.values()):
+            found = watch.poll(PATIENCE_SECONDS)
+            if not found:
+                raise RefusedError(f"{server.name}: answers did not come in time")
+            going_on = time.perf_counter() < began + seconds
+            for descriptor, _ in found:
                 line = opened[descriptor]
                 received = line.connection.recv(READ_BYTES)
                 if not received:
-                    raise RefusedError("a connection was closed")
+                    raise RefusedError(f"{server.name} closed a connection")
                 if line.answers.feed(received):
                     answered += 1
-                    if now < end:
+                    if going_on:
                         send(descriptor, head_field(line.answers.last, b"causal-metadata"))
-    return answered
+        wall, spent = time.perf_counter() - began, server.cpu_seconds() - before
+        return Sample(answered / wall, 1e6 * spent / answered, failed=refused(opened))

@@ -17,8 +17,9 @@ import click
 from benchmarks.answers import deliver
 from benchmarks.load import Load, Samples, Wrk, get, put, rounds, token_of
 from benchmarks.options import measured, need
+from benchmarks.plots import bars, figure, save
 from benchmarks.processes import HOST, SERVER_CORE, Children, Server, free_ports, knows_reactor
-from benchmarks.report import Report, bars, compared, end, figure, ratio, save
+from benchmarks.report import Report, compared, end, ratio
 
 KLEIN, ASGI, NODE = "plain Klein", "uvicorn, bare ASGI", "Node http"
 KVSD, KVSD_UVLOOP = "kvsd", "kvsd on uvloop"
@@ -123,6 +124,7 @@ def main(count: int, seconds: float, markdown: bool, page: bool, path: Path) -> 
     for what in ASKED:
         timed = what in (GET, PUT)  # wrk does not time requests that are sent ahead
         report.add(compared(f"{what}, {CONNECTIONS} connections", what, NAMES, KLEIN, samples, timed=timed))
+    report.no_failures(samples)
     promise(report, samples)
     end(report, partial(plot, samples), path, missing)
 

@@ -22,8 +22,9 @@ from benchmarks.answers import deliver
 from benchmarks.generator import Latencies, at_rate, quantile
 from benchmarks.load import Load, Wrk, get, put, token_of
 from benchmarks.options import measured, need
+from benchmarks.plots import COLORS, FAINT, figure, save
 from benchmarks.processes import SERVER_CORE, Children, Server, knows_reactor, pinned_here
-from benchmarks.report import COLORS, FAINT, Report, Sheet, end, figure, save
+from benchmarks.report import Report, Sheet, end
 
 ONE, ONE_UVLOOP, THREE = "one node", "one node on uvloop", "1 x 3"
 ASKED = ("GET", "PUT")
@@ -161,6 +162,9 @@ def promise(report: Report, rounds: Rounds, syncs: Sequence[Sequence[float]]) ->
     """At half of the peak."""
     limits = {"GET": GET_LIMIT_MS, "PUT": max(PUT_LIMIT_MS, PUT_SYNCS * middle_sync(syncs, 0.99))}
     for (name, what, share), some in rounds.items():
+        if failed := sum(each.took.failed for each in some):
+            what_failed = f"{name}, {what} at {share:.0%} of the peak: requests that were not answered by a success"
+            report.promise(what_failed, failed, 0, at_most=True)
         if share == SHARES[0]:
             report.promise(
                 f"{name}, {what} at half of the peak: p99 in ms", middle(some, 0.99), limits[what], at_most=True

@@ -39,12 +39,17 @@ class Load:
 
 @dataclass(frozen=True)
 class Sample:
-    """One round of one contestant: answers a second, CPU time an answer on the server, latencies of the load."""
+    """
+    One round of one contestant: successes a second, CPU time an answer on the server, latencies of the load.
+
+    ``failed`` counts answers that were no success, and those that did not come.
+    """
 
     rate: float
     cpu_us: float
     p50_ms: float = 0.0
     p99_ms: float = 0.0
+    failed: int = 0
 
 
 def request(method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> bytes:
@@ -101,15 +106,16 @@ class Wrk:
         self._files: dict[int, tuple[Load, str]] = {}
 
     def run(self, server: Server, load: Load, seconds: float) -> Sample:
-        """Put the load on a server; raises LoadError where anything but a success was answered."""
+        """Put the load on a server; raises LoadError where no answer was a success."""
         before = server.cpu_seconds()
         told = self._run(load, seconds)
         spent = server.cpu_seconds() - before
-        if told["refused"] or told["broken"] or not told["requests"]:
+        succeeded = told["requests"] - told["refused"]
+        if not succeeded:
             raise LoadError(f"{server.name}, {load.name}: {told}")
-        return Sample(
-            told["requests"] / told["seconds"], 1e6 * spent / told["requests"], told["p50_ms"], told["p99_ms"]
-        )
+        cpu_us = 1e6 * spent / told["requests"]
+        failed = told["refused"] + told["broken"]
+        return Sample(succeeded / told["seconds"], cpu_us, told["p50_ms"], told["p99_ms"], failed)
 
     def _run(self, load: Load, seconds: float) -> dict[str, Any]:
         threads = len(load.addresses)

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -21,8 +21,7 @@ from benchmarks.processes import LOAD_CORE, ROOT, SERVER_CORE, TICK_SECONDS
 
 WIDTH = 150
 PAGE = Path(__file__).with_name("README.md")
-INK, FAINT = "#22303c", "#8a97a3"
-COLORS = ["#8a97a3", "#c2a469", "#b0785f", "#2f7f79", "#12456b", "#8d5a97", "#5b8c3e"]
+SPEED = PAGE.parent.parent / "docs" / "speed.md"
 
 
 @dataclass
@@ -47,10 +46,11 @@ class Sheet:
             table.add_row(*row)
         return table
 
-    def markdown(self) -> str:
+    def markdown(self, *, titled: bool = True) -> str:
         """For a page."""
         lines = [self.columns, ["---", *("---:" for _ in self.columns[1:])], *self.rows]
-        return "\n".join([f"**{self.title}**", "", *("| " + " | ".join(line) + " |" for line in lines)])
+        title = [f"**{self.title}**", ""] if titled else []
+        return "\n".join([*title, *("| " + " | ".join(line) + " |" for line in lines)])
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,21 @@ class Report:
         """Something that was promised."""
         self.promises.append(Promise(what, value, limit, at_most))
 
+    def no_failures(self, samples: Samples) -> None:
+        """Every request was answered, and by a success; only what was not is mentioned."""
+        for (asked, name), some in samples.items():
+            if failed := sum(sample.failed for sample in some):
+                self.promise(f"{asked}: {name}: requests that were not answered by a success", failed, 0, at_most=True)
+
     def end(self) -> bool:
         """Print it all, and put it into the page if asked to; says whether every promise was kept."""
         took = time.monotonic() - self._began
         blocks = [f"{conditions()}; {took:.0f} s in all", *self._blocks, *map(str, self.promises)]
         text = as_markdown(blocks)
         if self._page:
-            put_into_page(self._name, text)
+            put_into(PAGE, self._name, text)
+        if self._page and self.promises:
+            put_into(SPEED, self._name, self._kept().markdown(titled=False) + "\n")
         if self._markdown:
             click.echo(text)
         else:
@@ -111,6 +119,13 @@ class Report:
                 shown = block if isinstance(block, str) else block.rich()
                 self._out.print(shown, soft_wrap=isinstance(block, str), highlight=False, markup=False)
         return all(promise.kept for promise in self.promises)
+
+    def _kept(self) -> Sheet:
+        sheet = Sheet(self._name, ("promised", "limit", "measured", ""))
+        for each in self.promises:
+            limit = f"{'at most' if each.at_most else 'at least'} {each.limit:.3g}"
+            sheet.add(each.what, limit, f"{each.value:.3g}", "kept" if each.kept else "**not kept**")
+        return sheet
 
 
 def as_markdown(blocks: Sequence[Sheet | str]) -> str:
@@ -122,15 +137,15 @@ def as_markdown(blocks: Sequence[Sheet | str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def put_into_page(name: str, text: str) -> None:
-    """Replace what stands in the page between the two marks of a program."""
+def put_into(path: Path, name: str, text: str) -> None:
+    """Replace what stands in a page between the two marks of a program."""
     begin, end = f"<!-- {name}: made by the program -->\n", f"<!-- {name}: end -->\n"
-    page = PAGE.read_text()
+    page = path.read_text()
     before, _, rest = page.partition(begin)
     _, found, after = rest.partition(end)
     if not found:
-        raise click.ClickException(f"{PAGE} has no place for {name}")
-    PAGE.write_text(f"{before}{begin}{text}{end}{after}")
+        raise click.ClickException(f"{path} has no place for {name}")
+    path.write_text(f"{before}{begin}{text}{end}{after}")
 
 
 def conditions() -> str:
@@ -207,75 +222,6 @@ def compared(
 def tick_error(seconds: float, rate: float) -> float:
     """How far a CPU time may be off, in microseconds a request, since the kernel counts it in ticks."""
     return 1e6 * TICK_SECONDS / (seconds * rate)
-
-
-# Plots
-
-
-def figure(rows: int, columns: int, width: float = 10.0, height: float = 5.0) -> tuple[Any, list[Any]]:
-    """An empty picture with plots in it, row by row; drawn without a screen."""
-    import matplotlib as mpl  # noqa: PLC0415 (an extra; the tables can do without)
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt  # noqa: PLC0415
-
-    plain = {"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": FAINT, "axes.labelcolor": INK}
-    text = {"font.size": 9, "text.color": INK, "xtick.color": INK, "ytick.color": INK, "axes.titlelocation": "left"}
-    mpl.rcParams.update({**plain, **text, "axes.titlesize": 10, "axes.titleweight": "bold", "legend.frameon": False})
-    drawing, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained")
-    return drawing, [axis for row in axes for axis in row]
-
-
-def bars(axis: Any, title: str, unit: str, samples: Samples, asked: str, names: Sequence[str], kind: str) -> None:
-    """The medians as bars with their figures, and each round as a dot on them."""
-    shown = [name for name in names if samples.get((asked, name))]
-    for place, name in enumerate(shown):
-        mine = samples[asked, name]
-        value = middle(mine, kind)
-        axis.barh(place, value, color=COLORS[list(names).index(name) % len(COLORS)], height=0.62)
-        axis.plot([getattr(each, kind) for each in mine], [place] * len(mine), "|", color=INK, ms=9, alpha=0.55)
-        furthest = max(value, *(getattr(each, kind) for each in mine))
-        axis.annotate(f"{value:,.0f}", (furthest, place), (5, 0), textcoords="offset points", va="center")
-    axis.set_yticks(range(len(shown)), shown)
-    axis.invert_yaxis()
-    axis.margins(x=0.14)
-    axis.set_title(title)
-    axis.set_xlabel(unit)
-    axis.tick_params(axis="y", length=0)
-    axis.xaxis.set_major_locator(mpl_ticker().MaxNLocator(4))
-    axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-
-
-def mpl_ticker() -> Any:
-    """The part of matplotlib that places ticks."""
-    from matplotlib import ticker  # noqa: PLC0415
-
-    return ticker
-
-
-def curves(axis: Any, name: str, points: Mapping[float, Sequence[float]], color: str, *, logarithmic: bool) -> None:
-    """Medians as a curve over a logarithmic scale, and each round as a dot; up is logarithmic too, or begins at 0."""
-    places = sorted(points)
-    axis.plot(places, [median(points[place]) for place in places], "-o", ms=4, label=name, color=color)
-    for place in places:
-        axis.plot([place] * len(points[place]), points[place], ".", color=color, ms=4, alpha=0.4)
-    axis.set_xscale("log")
-    if logarithmic:
-        axis.set_yscale("log")
-    else:
-        axis.set_ylim(0, max(axis.get_ylim()[1], 1.35 * max(map(max, points.values()))))
-    axis.minorticks_off()
-    axis.grid(visible=True, which="major", color="#e4e8eb", linewidth=0.7)
-    axis.set_axisbelow(True)
-    axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
-    axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
-
-
-def save(drawing: Any, path: Path, title: str) -> None:
-    """Write the picture, with what was measured and when under it."""
-    drawing.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
-    drawing.supxlabel(conditions(), x=0.01, ha="left", fontsize=6.5, color=FAINT)
-    drawing.savefig(path, dpi=110, metadata={"Software": ""})
 
 
 def end(report: Report, plot: Callable[[Path], Any], path: Path, missing: Iterable[str] = ()) -> None:

@@ -19,10 +19,11 @@ import click
 from benchmarks.answers import deliver
 from benchmarks.cores import held_back, token_entries
 from benchmarks.generator import in_sessions
-from benchmarks.load import Load, Measure, Sample, Samples, Wrk, get, put, request, rounds, token_of
+from benchmarks.load import Load, Measure, Samples, Wrk, get, put, request, rounds, token_of
 from benchmarks.options import measured, need
+from benchmarks.plots import curves, figure, save
 from benchmarks.processes import Children, Server
-from benchmarks.report import Report, Sheet, curves, end, figure, middle, save
+from benchmarks.report import Report, Sheet, end, middle
 
 KEYS, SIZES, SESSIONS, REPLICAS = "keys", "bytes of a value", "sessions", "replicas"
 HELD, ENTRIES = "writes held back", "entries of a token"
@@ -82,7 +83,7 @@ class Sizes:
         """One node, asked by more and more sessions that each write, read, and carry their token."""
         server = self._children.kvsd("sessions", 1, 1)
         for count in SESSION_COUNTS:
-            self.measures[point(SESSIONS, count)] = partial(self._in_sessions, server, count)
+            self.measures[point(SESSIONS, count)] = partial(in_sessions, server, count, next_of_session, self._seconds)
 
     def replicas(self) -> None:
         """A cluster of one shard for each number of replicas; CPU time is that of all nodes."""
@@ -100,12 +101,6 @@ class Sizes:
             each = len(server.addresses)
             load = Load(f"{what} {size} {asked}", [requests] * each, server.addresses, CONNECTIONS)
             self.measures[point(what, size, asked)] = partial(self._wrk.run, server, load, self._seconds)
-
-    def _in_sessions(self, server: Server, count: int) -> Sample:
-        before, began = server.cpu_seconds(), time.perf_counter()
-        answered = in_sessions(server.addresses, count, next_of_session, self._seconds)
-        wall = time.perf_counter() - began
-        return Sample(answered / wall, 1e6 * (server.cpu_seconds() - before) / answered)
 
 
 def next_of_session(session: int, sent: int, token: bytes) -> bytes:
@@ -139,22 +134,18 @@ def costs(samples: Samples, what: str) -> dict[float, list[float]]:
     return {float(size): [each.cpu_us for each in some] for (name, size), some in samples.items() if name == what}
 
 
-def growth(samples: Samples, what: str) -> float:
-    """How many times more a request costs at the largest size than at the smallest, in the median of the rounds."""
+def growth(samples: Samples, what: str, least: int) -> float:
+    """How many times more a request costs at the largest size than at a small one, in the median of the rounds."""
     found = costs(samples, what)
-    return median(most / least for least, most in zip(found[min(found)], found[max(found)], strict=True))
+    return median(most / few for few, most in zip(found[least], found[max(found)], strict=True))
 
 
 def beyond_linear(samples: Samples, what: str) -> float:
-    """The cost at the largest size over what a line through the two sizes before it foretells."""
-    found = costs(samples, what)
-    sizes = sorted(found)[-3:]
-
-    def excess(low: float, middling: float, high: float) -> float:
-        slope = (middling - low) / (sizes[1] - sizes[0])
-        return high / (middling + slope * (sizes[2] - sizes[1]))
-
-    return median(excess(*values) for values in zip(*(found[size] for size in sizes), strict=True))
+    """The cost at the largest size over that on the line through the smallest and the second largest."""
+    found = {size: median(values) for size, values in costs(samples, what).items()}
+    least, *_, large, most = sorted(found)
+    slope = max(0.0, found[large] - found[least]) / (large - least)
+    return found[most] / (found[large] + slope * (most - large))
 
 
 def sheets(samples: Samples) -> list[Sheet]:
@@ -219,19 +210,25 @@ def main(count: int, seconds: float, markdown: bool, page: bool, path: Path, mos
     with tempfile.TemporaryDirectory(prefix="kvsd-scale-") as directory:
         samples, bytes_a_key = measure(Path(directory), count, seconds, most_keys, report.tell)
     report.add(*sheets(samples), f"a key takes {bytes_a_key:,.0f} bytes of a node's memory, its recent writes included")
+    report.no_failures(samples)
     for asked in ("GET", "PUT"):
         what, _ = point(KEYS, 0, asked)
         most = f"{min(most_keys, KEY_COUNTS[-1]):,}"
         report.promise(
-            f"{asked}: CPU time with {most} keys over that with 1,000", growth(samples, what), GROWTH, at_most=True
+            f"{asked}: CPU time with {most} keys over that with 1,000",
+            growth(samples, what, KEY_COUNTS[0]),
+            GROWTH,
+            at_most=True,
         )
         what, _ = point(SIZES, 0, asked)
         report.promise(
-            f"{asked}: CPU time with 100 KB over what those with 1 and 10 KB foretell",
+            f"{asked}: CPU time with 100 KB over what those with 10 bytes and 10 KB foretell",
             beyond_linear(samples, what),
             GROWTH,
             at_most=True,
         )
+    what = "a write held back: CPU time with 10,000 of them over that with 10"
+    report.promise(what, growth(samples, HELD, HELD_COUNTS[1]), GROWTH, at_most=True)
     end(report, partial(plot, samples), path)
 
 

@@ -21,8 +21,9 @@ from zope.interface import implementer
 from benchmarks.generator import quantile
 from benchmarks.load import Measure, Sample, Samples, rounds
 from benchmarks.options import measured
+from benchmarks.plots import COLORS, curves, figure, save
 from benchmarks.processes import SERVER_CORE, pinned_here
-from benchmarks.report import COLORS, Report, Sheet, compared, curves, end, figure, middle, save
+from benchmarks.report import Report, Sheet, compared, end, middle
 from kvsd.ports import Change, Table
 from kvsd.storage.datadir import read_boot_id
 from kvsd.storage.rocks_storage import RocksStorage

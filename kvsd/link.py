@@ -1,5 +1,5 @@
 """
-The way to one peer: at most one POST under way, and the next one carries all that queued meanwhile.
+A lane to one peer: at most one POST under way, and the next one carries all that queued meanwhile.
 
 So batches grow with the load by themselves, without a timer and without delay when there is little to do.  A link
 never blocks and sends nothing twice: what got lost is repaired by anti-entropy.  What waited behind a POST that failed
@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 MAX_QUEUED_BYTES = 32 * 1024 * 1024
 MAX_POST_BYTES = 1024 * 1024
+MAX_POST_MESSAGES = 1000
 
 
 class Link:
@@ -47,11 +48,17 @@ class Link:
         self._queued_bytes += len(message)
 
     def take(self) -> list[bytes]:
-        """The next batch: what is queued, up to MAX_POST_BYTES or one message that is larger."""
-        batch: list[bytes] = []
+        """The next batch: what is queued, up to so many messages and bytes, or one message that is larger."""
+        queue = self._queue
+        if self._queued_bytes <= MAX_POST_BYTES and len(queue) <= MAX_POST_MESSAGES:
+            batch = list(queue)
+            queue.clear()
+            self._queued_bytes = 0
+            return batch
+        batch = []
         size = 0
-        while self._queue and (not batch or size + len(self._queue[0]) <= MAX_POST_BYTES):
-            message = self._queue.popleft()
+        while queue and len(batch) < MAX_POST_MESSAGES and (not batch or size + len(queue[0]) <= MAX_POST_BYTES):
+            message = queue.popleft()
             size += len(message)
             batch.append(message)
         self._queued_bytes -= size

@@ -1,8 +1,13 @@
 """
-Correspondence with peers: one link each, envelopes sealed and opened.
+Correspondence with peers: envelopes sealed and opened, in two lanes for each peer.
+
+What somebody waits for (requests that are forwarded, and their outcomes) has a lane of its own: it is small, and would
+otherwise wait behind pages of a copy.  An answer to a POST carries what is ready in the same lane.  Between the lanes
+there is no order, and nothing in the core relies on one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from enum import Enum
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -11,11 +16,27 @@ from twisted.python.failure import Failure
 from kvsd.link import Link
 from kvsd.ports import PeerUnreachable, Transport
 from kvsd.replication.liveness import Fate
-from kvsd.replication.messages import Message, Sender
+from kvsd.replication.messages import Forward, Forwarded, Message, Sender
 from kvsd.replication.state import State
 from kvsd.wire import EnvelopeCodec, WireError, encode_message
 
 _log = Logger()
+
+
+class Lane(Enum):
+    """Which way a message goes."""
+
+    QUICK = "quick"
+    USUAL = "usual"
+
+
+def lane_of(message: Message) -> Lane:
+    """The lane of a message."""
+    return Lane.QUICK if isinstance(message, Forward | Forwarded) else Lane.USUAL
+
+
+Way = tuple[str, Lane]
+"""A peer, and a lane to it."""
 
 
 class Links:
@@ -46,16 +67,21 @@ class Links:
         self._received = received
         self._posted = posted
         self._crash = crash
-        self._links: dict[str, Link] = {}
-        self._filled: dict[str, Link] = {}
+        self._links: dict[Way, Link] = {}
+        self._filled: dict[Way, Link] = {}
         """The links to which something was added since the last flush."""
+        self._started: dict[Way, float] = {}
+        """When the last POST began."""
+        self._late: dict[str, float] = {}
+        """When a POST to a peer was last found to be late."""
         self._encoded: tuple[Message | None, bytes] = (None, b"")
 
     def send(self, peer: str, message: Message) -> None:
         """Queue a message for a peer; what goes to several peers in a row is encoded once."""
         if self._encoded[0] is not message:
             self._encoded = (message, encode_message(message))
-        link = self._filled[peer] = self._link(peer)
+        way = peer, lane_of(message)
+        link = self._filled[way] = self._link(way)
         link.add(self._encoded[1])
 
     def flush(self) -> None:
@@ -68,9 +94,10 @@ class Links:
         """Who sent an envelope and what it says.  Raises WireError where no node of this cluster made it."""
         return self._envelopes.decode(body, self._state.identity.address)
 
-    def reply(self, peer: str) -> bytes:
-        """What is ready to be said to a peer, as the answer to its POST."""
-        return self._seal(peer, self._link(peer).take())
+    def reply(self, peer: str, heard: Sequence[Message]) -> bytes:
+        """What is ready to be said to a peer, as the answer to its POST, in the lane of what was heard."""
+        lane = lane_of(heard[0]) if heard else Lane.USUAL
+        return self._seal(peer, self._link((peer, lane)).take())
 
     def _seal(self, receiver: str, messages: list[bytes]) -> bytes:
         state = self._state
@@ -78,17 +105,18 @@ class Links:
         sender = Sender(state.identity.address, state.identity.instance, cluster, state.disk.epoch)
         return self._envelopes.encode(sender, receiver, messages)
 
-    def _link(self, peer: str) -> Link:
-        if peer not in self._links:
-            self._links[peer] = Link(
-                lambda messages: self._post(peer, messages),
-                lambda answer: self._answered(peer, answer),
-                lambda failure: self._lost(peer, failure),
+    def _link(self, way: Way) -> Link:
+        if way not in self._links:
+            self._links[way] = Link(
+                lambda messages: self._post(way, messages),
+                lambda answer: self._answered(way, answer),
+                lambda failure: self._lost(way, failure),
             )
-        return self._links[peer]
+        return self._links[way]
 
-    def _post(self, peer: str, messages: list[bytes]) -> Deferred[bytes]:
-        started = self._clock()
+    def _post(self, way: Way, messages: list[bytes]) -> Deferred[bytes]:
+        peer, _ = way
+        started = self._started[way] = self._clock()
 
         def observed(result: bytes | Failure) -> bytes | Failure:
             self._observe(len(messages), self._clock() - started, isinstance(result, bytes))
@@ -96,21 +124,28 @@ class Links:
 
         return self._transport.post(peer, self._seal(peer, messages)).addBoth(observed)
 
-    def _answered(self, peer: str, answer: bytes) -> None:
+    def _answered(self, way: Way, answer: bytes) -> None:
+        peer, _ = way
         try:
             sender, messages = self.open(answer)
         except WireError:
-            self._lost(peer, Failure())
+            self._lost(way, Failure())
         else:
             self._posted(peer, Fate.ANSWERED)
             self._received(sender, messages)
 
-    def _lost(self, peer: str, failure: Failure) -> bool:
+    def _lost(self, way: Way, failure: Failure) -> bool:
         """A POST had no answer that could be used; says whether the peer is still to get what waits behind it."""
+        peer, _ = way
         if failure.check(PeerUnreachable, WireError):
             _log.debug("no answer: {why}", why=failure.getErrorMessage())
             late = isinstance(failure.value, PeerUnreachable) and failure.value.late
-            self._posted(peer, Fate.LATE if late else Fate.FAILED)
+            if not late:
+                self._posted(peer, Fate.FAILED)
+            elif self._started[way] >= self._late.get(peer, 0.0):
+                self._late[peer] = self._clock()
+                self._posted(peer, Fate.LATE)
+            # else both lanes met the same silence, which is one
         else:
             self._crash(failure)
         return self._state.usable(peer)

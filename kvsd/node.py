@@ -149,7 +149,7 @@ class Node:
         """
         sender, messages = self._links.open(body)
         self._hear(sender, messages)
-        return self._links.reply(sender.address)
+        return self._links.reply(sender.address, messages)
 
     # Events
 

@@ -39,15 +39,20 @@ class HoldBack:
         queue = self._held.get(op.writer, {})
         if op.counter in queue:
             return True
-        newer = sorted(counter for counter in queue if counter > op.counter)
-        while newer and not self._fits(op):
-            self._remove(op.writer, newer.pop())
-        if not self._fits(op):
+        if not self._fits(op) and not self._gives_way(queue, op):
             return False
         self._held.setdefault(op.writer, {})[op.counter] = Held(op, now)
         self.count += 1
         self.bytes += op_bytes(op)
         return True
+
+    def _gives_way(self, queue: dict[int, Held], op: Op) -> bool:
+        """Drop ops of its queue that are newer, the newest first, until there is room; says whether there is."""
+        for counter in sorted((counter for counter in queue if counter > op.counter), reverse=True):
+            self._remove(op.writer, counter)
+            if self._fits(op):
+                return True
+        return False
 
     def _fits(self, op: Op) -> bool:
         """Whether there is room; an empty queue takes an op of any size."""

@@ -4,7 +4,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.link import MAX_POST_BYTES, MAX_QUEUED_BYTES, Link
+from kvsd.link import MAX_POST_BYTES, MAX_POST_MESSAGES, MAX_QUEUED_BYTES, Link
 from kvsd.ports import PeerUnreachable
 
 
@@ -60,9 +60,18 @@ class LinkTests(SynchronousTestCase):
         """A POST carries at most so many bytes, or one message that is larger."""
         half, large = b"h" * (MAX_POST_BYTES // 2), b"l" * (MAX_POST_BYTES + 1)
         self.send(half, half, b"1", large, b"2")
-        for index in range(3):
+        for index in range(4):
             self.posts[index][1].callback(b"")
         self.assertEqual([[half, half], [b"1"], [large], [b"2"]], self.batches())
+        self.send(large)
+        self.assertEqual([large], self.batches()[-1])
+
+    def test_batches_of_many_messages_are_split(self) -> None:
+        """A POST carries at most so many messages, however small: who gets it should not be busy for long."""
+        self.send(*[b"x"] * (2 * MAX_POST_MESSAGES + 1))
+        for index in range(2):
+            self.posts[index][1].callback(b"")
+        self.assertEqual([MAX_POST_MESSAGES, MAX_POST_MESSAGES, 1], [len(batch) for batch in self.batches()])
 
     def test_what_failed_is_dropped(self) -> None:
         """A failed POST is told once; where the peer is avoided what waited behind it is dropped, what comes later is sent."""

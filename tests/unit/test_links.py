@@ -1,0 +1,135 @@
+"""Correspondence with peers: two lanes to each, and what is made of POSTs that were not answered."""
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvsd.links import Links
+from kvsd.ports import PeerUnreachable, Transport
+from kvsd.replication.limits import Limits
+from kvsd.replication.liveness import Fate
+from kvsd.replication.messages import Forward, Forwarded, Message, Push, Sender
+from kvsd.replication.requests import Absent, Get
+from kvsd.replication.state import Identity, State
+from kvsd.replication.token import EMPTY
+from kvsd.wire import EnvelopeCodec, encode_message
+
+ANNA, BERT, CARL = "10.0.0.1:8090", "10.0.0.2:8090", "10.0.0.3:8090"
+FORWARD = Forward(1, Get("key", EMPTY))
+FORWARDED = Forwarded(1, Absent("s0", EMPTY))
+PUSH = Push([])
+
+
+class Slow(Transport):
+    """Leaves every POST open; ``posts`` has the receiver and the envelope of each, and the Deferred of its answer."""
+
+    def __init__(self) -> None:
+        self.posts: list[tuple[str, bytes, Deferred[bytes]]] = []
+
+    def post(self, address: str, body: bytes) -> Deferred[bytes]:
+        """Take a POST."""
+        self.posts.append((address, body, Deferred()))
+        return self.posts[-1][2]
+
+    def close(self) -> Deferred[None]:
+        """There is nothing to close."""
+        return succeed(None)
+
+
+class LinksTests(SynchronousTestCase):
+    """A node's links, with POSTs that the test answers."""
+
+    def setUp(self) -> None:
+        """Make the links of a node."""
+        self.clock = Clock()
+        self.clock.advance(100)
+        self.slow = Slow()
+        self.fates: list[tuple[str, Fate]] = []
+        self.heard: list[Message] = []
+        self.crashes: list[Failure] = []
+        self.codec = EnvelopeCodec(b"secret")
+        self.links = Links(
+            State(Identity(ANNA, b"a" * 16, 1), Limits()),
+            self.slow,
+            b"secret",
+            lambda _, messages: self.heard.extend(messages),
+            lambda peer, fate: self.fates.append((peer, fate)),
+            self.crashes.append,
+            self.clock.seconds,
+            lambda messages, seconds, ok: None,
+        )
+
+    def send(self, peer: str, *messages: Message) -> None:
+        """Send messages at the end of a turn."""
+        for message in messages:
+            self.links.send(peer, message)
+        self.links.flush()
+
+    def said(self) -> list[tuple[str, list[Message]]]:
+        """What was posted, by receiver."""
+        return [(address, self.codec.decode(body, address)[1]) for address, body, _ in self.slow.posts]
+
+    def answer(self, number: int, *messages: Message) -> None:
+        """Answer a POST."""
+        address, _, posted = self.slow.posts[number]
+        sender = Sender(address, b"b" * 16, "", 0)
+        posted.callback(self.codec.encode(sender, ANNA, [encode_message(message) for message in messages]))
+
+    def lose(self, number: int, *, late: bool) -> None:
+        """Have a POST fail."""
+        self.slow.posts[number][2].errback(PeerUnreachable("a reason", late=late))
+
+    def test_two_lanes(self) -> None:
+        """What somebody waits for does not wait behind a POST of other things, nor the other way round."""
+        self.send(BERT, PUSH)
+        self.send(BERT, FORWARD, PUSH, FORWARDED)
+        self.send(BERT, FORWARD)
+        self.assertEqual(self.said(), [(BERT, [PUSH]), (BERT, [FORWARD, FORWARDED])])
+        self.answer(0)
+        self.assertEqual(self.said()[2:], [(BERT, [PUSH])])
+        self.answer(1, FORWARDED)
+        self.assertEqual(self.said()[3:], [(BERT, [FORWARD])])
+        self.assertEqual((self.heard, self.fates), ([FORWARDED], [(BERT, Fate.ANSWERED)] * 2))
+
+    def test_answers_keep_their_lane(self) -> None:
+        """The answer to a POST carries what is ready in its lane, and that is not sent again."""
+        for message in (PUSH, FORWARDED, PUSH):
+            self.links.send(BERT, message)
+        self.assertEqual(self.codec.decode(self.links.reply(BERT, [FORWARD]), BERT)[1], [FORWARDED])
+        self.assertEqual(self.codec.decode(self.links.reply(BERT, [PUSH]), BERT)[1], [PUSH, PUSH])
+        self.assertEqual(self.codec.decode(self.links.reply(BERT, []), BERT)[1], [])
+        self.links.flush()
+        self.assertEqual(self.slow.posts, [])
+
+    def test_one_silence_is_one_late_post(self) -> None:
+        """Where both lanes meet one silence, that is one late POST; the next silence is another."""
+        self.send(BERT, PUSH, FORWARD)
+        self.clock.advance(1.5)
+        self.lose(0, late=True)
+        self.clock.advance(0.1)
+        self.lose(1, late=True)
+        self.assertEqual(self.fates, [(BERT, Fate.LATE)])
+        self.send(BERT, FORWARD)
+        self.clock.advance(1.5)
+        self.lose(2, late=True)
+        self.assertEqual(self.fates, [(BERT, Fate.LATE)] * 2)
+
+    def test_silences_are_told_apart_by_peer(self) -> None:
+        """Two peers that are silent are two."""
+        self.send(BERT, PUSH)
+        self.send(CARL, PUSH)
+        self.clock.advance(1.5)
+        self.lose(0, late=True)
+        self.lose(1, late=True)
+        self.assertEqual(self.fates, [(BERT, Fate.LATE), (CARL, Fate.LATE)])
+
+    def test_every_failure_is_told(self) -> None:
+        """A connection that fails is told of in either lane, and so is an answer that nobody in the cluster made."""
+        self.send(BERT, PUSH, FORWARD)
+        self.lose(0, late=False)
+        self.slow.posts[1][2].callback(b"forged")
+        self.assertEqual((self.fates, self.crashes), ([(BERT, Fate.FAILED)] * 2, []))
+        self.send(BERT, PUSH)
+        self.slow.posts[2][2].errback(ValueError("a defect"))
+        self.assertEqual((len(self.fates), len(self.crashes)), (2, 1))
