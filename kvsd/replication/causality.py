@@ -4,6 +4,9 @@ Dots, version vectors and dependencies: who has seen which write.
 A *writer* is one stay of one node instance in one shard; its 6-byte name is never used again, so a counter never
 goes back.  A *dot* ``(shard, writer, counter)`` names one write.  A *version vector* says of each writer up to which
 counter everything is known; writers that it leaves out stand at 0.  *Dependencies* are one vector a shard.
+
+Vectors and dependencies that are part of a token, a record, an op or a message are never changed any more: they may be
+part of others too.
 """
 
 from collections.abc import Iterable, Mapping
@@ -38,7 +41,10 @@ def writer_id(node: str, instance: bytes, shard: str, epoch: int) -> bytes:
 
 def dominates(vector: Mapping[bytes, int], other: Mapping[bytes, int]) -> bool:
     """Whether vector has seen everything that other has."""
-    return all(vector.get(writer, 0) >= counter for writer, counter in other.items())
+    for writer, counter in other.items():  # noqa: SIM110 - half the time of all(), several times a write
+        if vector.get(writer, 0) < counter:
+            return False
+    return True
 
 
 def missing(vector: Mapping[bytes, int], other: Mapping[bytes, int]) -> VersionVector:

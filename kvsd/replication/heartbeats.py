@@ -90,6 +90,7 @@ class Heartbeats:
         peer.beat(now.monotonic, state.limits.heartbeat_seconds)
         peer.hlc = message.hlc
         peer.ahead_ms = now.wall_ms - message.wall_ms
+        state.liveness.compared += 1
         state.liveness.hearsay(message.silent_ms, now.monotonic)
         genuine = state.is_genuine(sender.address, sender.instance)
         peer.instance, peer.epoch = sender.instance, message.epoch

@@ -113,11 +113,14 @@ class Liveness:
         self._forgiving_until = 0.0
         """Just after this node stood still itself, answers that were not heard in time say nothing."""
         self.peers: dict[str, Peer] = {}
+        self.compared = 0
+        """How often the clocks of the peers that can be used were compared anew with this node's."""
 
     def watch(self, addresses: Iterable[str], now: float) -> None:
         """Keep an eye on these nodes, and on no others; one that is new among others is taken to be up at first."""
         wanted = sorted(set(addresses) - {self._me})
         known, self.peers = self.peers, {}
+        self.compared += 1
         for address in wanted:
             self.peers[address] = known.get(address) or Peer(address)
             if known and address not in known:
@@ -134,6 +137,7 @@ class Liveness:
         silent = peer.silent(now)
         if peer.suspected and (peer.good_since is None or silent is None or silent > peer.patience(self._limits)):
             peer.good_since = now
+        self.compared += peer.heard is None
         peer.heard = peer.evidence = now
 
     def hearsay(self, silent_ms: Mapping[str, int], now: float) -> None:
@@ -157,6 +161,7 @@ class Liveness:
         if slow or fate is Fate.ANSWERED:
             return False
         newly = not peer.suspected
+        self.compared += newly
         peer.suspected = True
         peer.good_since = None
         return newly
@@ -179,6 +184,7 @@ class Liveness:
             elif peer.suspected and self._good_for_long(peer, now):
                 peer.suspected = False
                 trusted.append(peer.address)
+        self.compared += bool(suspected or trusted)
         return suspected, trusted
 
     def _good_for_long(self, peer: Peer, now: float) -> bool:

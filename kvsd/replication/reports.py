@@ -33,8 +33,7 @@ class Reports:
 
     def writer(self, address: str, shard: str) -> bytes | None:
         """The writer that a node is in a shard, if that is known."""
-        members = self._state.writers.items()
-        return next((writer for writer, m in members if (m.node, m.shard) == (address, shard)), None)
+        return self._state.roster.writer_of.get((address, shard)) if self._state.roster else None
 
     def holds(self, address: str, shard: str, needed: VersionVector) -> bool:
         """Whether a member is known to have what is needed: by its report, or because it wrote it."""

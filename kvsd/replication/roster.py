@@ -23,7 +23,20 @@ class Roster:
         """All members, learners and departed whose instance is known."""
         self.places: dict[str, Member] = {m.shard: m for m in everyone if (m.node, m.instance) == me}
         """This node's places, by shard."""
+        self.is_placed = configuration.nodes.get(me[0]) == me[1] and configuration.member(me[0]) is not None
+        """Whether this node is of the cluster, and has a place in a shard that owns slots, be it a learner's."""
+        self.writer_of: dict[tuple[str, str], Writer] = {}
+        """The writer that a node is in a shard, where that is known."""
+        for writer, member in self.writers.items():
+            self.writer_of.setdefault((member.node, member.shard), writer)
         self._members = {name: addresses(shard.members) for name, shard in configuration.shards.items()}
+        self.audience = {
+            name: [address for address in addresses(shard.replicas()) if address != me[0]]
+            for name, shard in configuration.shards.items()
+        }
+        """The addresses of the other replicas of each shard, learners among them, sorted numerically."""
+        self._served = {shard for shard, member in self.places.items() if member in self.shard(shard).members}
+        self._owners = {tenure: (tenure, tenancy.shard) for tenure, tenancy in configuration.tenures.items()}
         self._genuine = {(node, instance) for node, instance in configuration.nodes.items() if instance}
         self._genuine |= {(member.node, member.instance) for member in everyone if member.instance}
         self._kept = configuration.kept_tenures()
@@ -47,7 +60,7 @@ class Roster:
 
     def serves(self, shard: str) -> bool:
         """Whether this node is a member of a shard, and not a learner or departed."""
-        return shard in self.places and self.places[shard] in self.shard(shard).members
+        return shard in self._served
 
     def is_genuine(self, address: str, instance: bytes) -> bool:
         """Whether this instance belongs to the address, or did and may still have something to say."""
@@ -60,6 +73,10 @@ class Roster:
         return sorted(nodes, key=address_order)
 
     # What
+
+    def owner(self, slot: int) -> tuple[Tenure, str]:
+        """The tenure of a slot and the shard that owns it."""
+        return self._owners[self.configuration.slots[slot]]
 
     @property
     def tenures(self) -> set[Tenure]:

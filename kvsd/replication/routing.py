@@ -41,22 +41,26 @@ class Routing:
 
     def route(self, ticket: Ticket, request: Question, now: Now) -> None:
         """Have a client's request carried out somewhere."""
-        state = self._state
         reason = self.unassigned()
-        if reason and (state.configuration is None or not isinstance(request, CountKeys)):
-            state.out.answer(ticket, Unassigned(reason))
+        if reason and (self._state.configuration is None or not isinstance(request, CountKeys)):
+            self._state.out.answer(ticket, Unassigned(reason))
+        elif not isinstance(request, CountKeys):
+            self._route_key(ticket, request, now)
+        elif role := self._role(request):
+            self._count_keys(ticket, role, request)
+        else:
+            self._forward(ticket, request.shard, request, now)
+
+    def _route_key(self, ticket: Ticket, request: KeyRequest, now: Now) -> None:
+        if role := self._role(request):
+            self._serve_or_forward(ticket, role, request, now)
             return
         shard = self._shard(request)
-        refusal = None if isinstance(request, CountKeys) else self._serving.vet(shard, request.token, now)
-        if isinstance(refusal, Unmet) and not isinstance(request, CountKeys):
+        refusal = self._serving.vet(shard, request.token, now)
+        if isinstance(refusal, Unmet):
             self._await_configuration(ticket, request, refusal, now)
         elif refusal:
-            state.out.answer(ticket, refusal)
-        elif role := self._role(request):
-            if isinstance(request, CountKeys):
-                self._count_keys(ticket, role, request)
-            else:
-                self._serve_or_forward(ticket, role, request, now)
+            self._state.out.answer(ticket, refusal)
         else:
             self._forward(ticket, shard, request, now)
 
@@ -71,13 +75,22 @@ class Routing:
 
     def _role(self, request: Question) -> Role | None:
         """This node's role where it can carry a request out: a member's, with a complete copy of the key's slot."""
-        role = self._state.serving(self._shard(request))
-        if role is None or isinstance(request, CountKeys):
-            return role
-        return role if self._past.is_ready(role.marks, self._state.shard_of(request.key)[0]) else None
+        if isinstance(request, CountKeys):
+            return self._state.serving(request.shard)
+        tenure, shard = self._state.shard_of(request.key)
+        role = self._state.serving(shard)
+        return role if role and self._past.is_ready(role.marks, tenure) else None
 
     def unassigned(self) -> str:
         """Why this node can't serve any key, in words; empty if it can."""
+        state = self._state
+        placed = state.roster is not None and state.roster.is_placed and not state.contested
+        if not placed and (reason := self._misplaced()):
+            return reason
+        return "this node was started again and is meeting the other nodes" if self._meeting.is_on() else ""
+
+    def _misplaced(self) -> str:
+        """Why this node has no place among those that serve, in words; empty if it has one."""
         state = self._state
         me = state.identity.address
         if state.usurped:
@@ -90,8 +103,6 @@ class Routing:
             return "this node was not added to a shard"
         if not state.founded:
             return "the cluster is forming: a majority of the view has not answered yet"
-        if self._meeting.is_on():
-            return "this node was started again and is meeting the other nodes"
         return ""
 
     def _shard(self, request: Question) -> str:
@@ -118,6 +129,9 @@ class Routing:
         outcome, after = self._serving.attempt(role, request, now)
         if not isinstance(outcome, Unmet):
             self._state.out.answer(ticket, outcome, after)
+            return
+        if outcome.epoch_needed:
+            self._await_configuration(ticket, request, outcome, now)
             return
         candidates = self._candidates.satisfying(role.shard, request)
         if not candidates or self._forwards.start(ticket, role.shard, request, candidates, now):

@@ -7,7 +7,7 @@ the next dot of this replica, a stamp beyond everything that its author has seen
 
 from kvsd.replication.broadcast import Broadcast
 from kvsd.replication.carried_out import digest
-from kvsd.replication.causality import Dot, copied, join_dependencies
+from kvsd.replication.causality import Dot, VersionVector, join_dependencies
 from kvsd.replication.configuration import shard_number
 from kvsd.replication.effects import Now
 from kvsd.replication.past import Past
@@ -57,8 +57,8 @@ class Serving:
         if refusal:
             return refusal, 0
         if isinstance(request, Get):
-            return self._get(role, request)
-        return self._write(role, request, now)
+            return self._get(role, tenure, request)
+        return self._write(role, tenure, request, now)
 
     # Whether
 
@@ -71,19 +71,23 @@ class Serving:
         if not state.stamps.is_credible(token.hlc, now):
             return Overloaded("The stamp of the causal metadata is far ahead of all clocks here; try again later")
         for group, vector in token.dependencies.items():
-            if shard_number(group) >= state.configuration.next_shard:
+            if shard_number(group) >= state.configuration.next_shard or not self._are_issued(group, vector):
                 return Refused(NOT_ISSUED)
-            for writer, counter in vector.items():
-                if counter > self._credible_counter(group, writer):
-                    return Refused(NOT_ISSUED)
         return None
 
+    def _are_issued(self, shard: str, vector: VersionVector) -> bool:
+        """Whether a genuine token may name these writes of a shard: those that are here were issued, as everybody knows."""
+        role = self._state.roles.get(shard)
+        here = role.vector if role else {}
+        return all(
+            n <= here.get(writer, 0) or n <= self._credible_counter(shard, writer) for writer, n in vector.items()
+        )
+
     def _is_over(self, shard: str, writer: bytes) -> bool:
-        """Whether a writer is none of the configuration, and not merely one that is not known yet."""
-        state = self._state
-        assert state.configuration is not None, "requests are served only in a configuration"
-        known = writer in state.writers or writer in state.configuration.lost
-        return not known and shard in state.configuration.shards and state.configuration.is_bound()
+        """Whether a writer that is none of the configuration's is no more, and not merely one that is not known yet."""
+        configuration = self._state.configuration
+        assert configuration is not None, "requests are served only in a configuration"
+        return writer not in configuration.lost and shard in configuration.shards and configuration.is_bound()
 
     def _credible_counter(self, shard: str, writer: bytes) -> int:
         """
@@ -92,7 +96,7 @@ class Serving:
         Of a writer that is no more, every replica of its shard has all.
         """
         member, role = self._state.writers.get(writer), self._state.roles.get(shard)
-        if self._is_over(shard, writer):
+        if member is None and self._is_over(shard, writer):
             first = self._state.epoch == 1
             return role.vector.get(writer, 0) if role and role.whole else 0 if first else MAX_NUMBER
         reported = self._reports.vector(member.node, shard) if member else None
@@ -102,6 +106,8 @@ class Serving:
 
     def _unmet(self, role: Role, tenure: Tenure, token: Token, now: float) -> Unmet | None:
         """What of a token's past is not here, or of writers that this node can't judge yet."""
+        if not token.dependencies:
+            return None
         lacking = self._past.lacking(role, tenure, token)
         unknown = {(s, writer, counter) for s, vector in lacking.items() for writer, counter in vector.items()}
         if self._state.epoch == 1:
@@ -140,32 +146,32 @@ class Serving:
 
     # What
 
-    def _get(self, role: Role, request: Get) -> tuple[Verdict, int]:
-        tenure, shard = self._state.shard_of(request.key)
-        row = role.store.get(tenure, request.key)
+    def _get(self, role: Role, tenure: Tenure, request: Get) -> tuple[Verdict, int]:
+        shard, row = role.shard, role.store.get(tenure, request.key)
         if row is None:
             return Absent(shard, self._stability.pruned(request.token)), 0
         record = row.record
-        token = self._stability.pruned(self._having_seen(request.token, record))
+        token = self._having_seen(request.token, record)
         position = role.position_of((tenure, request.key))
         if record.value is None:
             return Absent(shard, token), position
         return Found(shard, token, record.value), position
 
-    @staticmethod
-    def _having_seen(token: Token, record: Record) -> Token:
-        """The token of a client that was shown a record: its dot and all that it depends on."""
-        seen = copied(record.dependencies)
-        join_dependencies(seen, {record.origin.shard: {record.origin.writer: record.origin.counter}})
-        return token.merged(record.epoch, record.hlc, seen)
+    def _having_seen(self, token: Token, record: Record) -> Token:
+        """The token of a client that was shown a record: its dot and all that it depends on, without what is stable."""
+        unstable, origin = self._stability.unstable, record.origin
+        seen = unstable(token.dependencies)
+        if record.dependencies:
+            join_dependencies(seen, unstable(record.dependencies))
+        join_dependencies(seen, unstable({origin.shard: {origin.writer: origin.counter}}))
+        return Token(max(token.epoch, record.epoch, self._state.epoch), max(token.hlc, record.hlc), seen)
 
-    def _write(self, role: Role, request: Put, now: Now) -> tuple[Verdict, int]:
-        state = self._state
-        tenure, shard = state.shard_of(request.key)
+    def _write(self, role: Role, tenure: Tenure, request: Put, now: Now) -> tuple[Verdict, int]:
+        state, shard = self._state, role.shard
         if earlier := role.requests.get(request.key, request.request):
             if earlier.digest != digest(request.value):
                 return Refused(OTHER_WRITE), 0
-            token = self._stability.pruned(self._having_seen(request.token, earlier.record))
+            token = self._having_seen(request.token, earlier.record)
             return Written(shard, token, not earlier.record.created), state.out.position
         if refusal := self._unwritable():
             return refusal, 0
@@ -174,11 +180,10 @@ class Serving:
         if 0 < request.stamp <= latest:
             return self._outdated(role, request, row, latest)
         if request.value is None and (row is None or row.record.is_tombstone):
-            return self._get(role, Get(request.key, request.token))
-        record = self._record(role, request, now)
-        self._broadcast.issue(role, record, dict(request.token.dependencies.get(shard, {})))
-        token = request.token.merged(state.epoch, record.hlc, {shard: {role.writer: record.origin.counter}})
-        return Written(shard, self._stability.pruned(token), not record.created), state.out.position
+            return self._get(role, tenure, Get(request.key, request.token))
+        record = self._record(role, tenure, request, row, now)
+        self._broadcast.issue(role, record, request.token.dependencies.get(shard, {}))
+        return Written(shard, having_written(request.token, record), not record.created), state.out.position
 
     def _outdated(self, role: Role, request: Put, row: Row | None, latest: int) -> tuple[Verdict, int]:
         """
@@ -189,7 +194,7 @@ class Serving:
         """
         if row is None or not request.tried:
             return Outdated(role.shard, latest), 0
-        token = self._stability.pruned(self._having_seen(request.token, row.record))
+        token = self._having_seen(request.token, row.record)
         return Written(role.shard, token, existed=True), self._state.out.position
 
     def _unwritable(self) -> Outcome | None:
@@ -197,21 +202,26 @@ class Serving:
             return StorageFull()
         return None if self._state.stamps.are_trustworthy() else Overloaded(CLOCK_AHEAD)
 
-    def _record(self, role: Role, request: Put, now: Now) -> Record:
-        """The new version: under the next dot, stamped beyond all that its author has seen."""
+    def _record(self, role: Role, tenure: Tenure, request: Put, row: Row | None, now: Now) -> Record:
+        """The new version, in the place of a row: under the next dot, stamped beyond all that its author has seen."""
         state = self._state
-        tenure, shard = state.shard_of(request.key)
-        row = role.store.get(tenure, request.key)
         state.clock.witness(max(request.token.hlc, request.stamp))
         return Record(
             tenure=tenure,
             key=request.key,
             value=request.value,
             hlc=request.stamp or state.stamps.draw(now),
-            origin=Dot(shard, role.writer, role.vector.get(role.writer, 0) + 1),
+            origin=Dot(role.shard, role.writer, role.vector.get(role.writer, 0) + 1),
             dependencies=self._stability.unstable(request.token.dependencies),
             epoch=state.epoch,
             request=request.request,
             created=row is None or row.record.is_tombstone,
             over=row.record.hlc if row else 0,
         )
+
+
+def having_written(token: Token, record: Record) -> Token:
+    """The token of a client that wrote a record, which depends on all that the token named and that is not stable."""
+    origin, seen = record.origin, dict(record.dependencies)
+    seen[origin.shard] = {**seen.get(origin.shard, {}), origin.writer: origin.counter}
+    return Token(max(token.epoch, record.epoch), max(token.hlc, record.hlc), seen)

@@ -9,7 +9,7 @@ Shoker: "Pure Operation-Based Replicated Data Types", arXiv 1710.04469.)
 
 from itertools import islice
 
-from kvsd.replication.causality import Dependencies, VersionVector, Writer, meet
+from kvsd.replication.causality import Dependencies, VersionVector, meet
 from kvsd.replication.effects import DropOps
 from kvsd.replication.marks import Final
 from kvsd.replication.placement import slot_of
@@ -64,22 +64,22 @@ class Stability:
 
     def unstable(self, dependencies: Dependencies) -> Dependencies:
         """The dependencies that some replica may still lack; none of a shard that is no more, and none that is lost."""
-        state, kept = self._state, Dependencies()
-        assert state.configuration is not None, "what is stable is asked in a configuration"
+        kept: Dependencies = {}
+        configuration = self._state.configuration
+        assert configuration is not None, "what is stable is asked in a configuration"
         for shard, vector in dependencies.items():
-            if shard not in state.configuration.shards:
-                continue
-            stable = self.vector(shard)
-            rest = {writer: self._left(writer, counter) for writer, counter in vector.items()}
-            if rest := {writer: counter for writer, counter in rest.items() if counter > stable.get(writer, 0)}:
-                kept[shard] = rest
+            if shard in configuration.shards:
+                stable, left = self.vector(shard), self._left(vector) if configuration.lost else vector
+                if rest := {writer: counter for writer, counter in left.items() if counter > stable.get(writer, 0)}:
+                    kept[shard] = rest
         return kept
 
-    def _left(self, writer: Writer, counter: int) -> int:
-        """The last of a writer's writes up to a counter that is not lost for good."""
+    def _left(self, vector: VersionVector) -> VersionVector:
+        """The last of each writer's writes up to a counter that is not lost for good."""
         assert self._state.configuration is not None, "what is stable is asked in a configuration"
-        loss = self._state.configuration.lost.get(writer)
-        return counter if loss is None or loss.kept is None else min(counter, loss.kept)
+        lost = self._state.configuration.lost
+        kept = {writer: lost[writer].kept for writer in vector if writer in lost}
+        return {w: counter if (left := kept.get(w)) is None else min(counter, left) for w, counter in vector.items()}
 
     def pruned(self, token: Token) -> Token:
         """
@@ -88,7 +88,10 @@ class Stability:
         It names this node's epoch, so that a replica on an older configuration, for which other members count, does
         not serve it before it knows better.
         """
-        return Token(max(token.epoch, self._state.epoch), token.hlc, self.unstable(token.dependencies))
+        epoch = self._state.epoch
+        if token.epoch >= epoch and not token.dependencies:
+            return token
+        return Token(max(token.epoch, epoch), token.hlc, self.unstable(token.dependencies))
 
     def tick(self, now: float) -> None:
         """From time to time truncate logs and drop tombstones."""

@@ -100,8 +100,8 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(set(), self.rules(simulate([plan(scripts=scripts)])))
         write = Serving._write
 
-        def forgetful(serving: Serving, role, request, now):  # type: ignore[no-untyped-def]
-            return write(serving, role, request if request.value else replace(request, value=b'"left"'), now)
+        def forgetful(serving: Serving, role, tenure, request, now):  # type: ignore[no-untyped-def]
+            return write(serving, role, tenure, request if request.value else replace(request, value=b'"left"'), now)
 
         self.patch(Serving, "_write", forgetful)
         self.assertTrue(self.rules(simulate([plan(scripts=scripts)])))

@@ -52,7 +52,7 @@ def pruned_of_shards_without_slots(planting: Planting) -> None:
     planting.rewrite(
         Stability,
         "unstable",
-        ("shard not in state.configuration.shards", "shard not in state.configuration.shard_ids()"),
+        ("shard in configuration.shards", "shard in configuration.shard_ids()"),
     )
 
 

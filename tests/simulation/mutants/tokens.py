@@ -2,11 +2,11 @@
 Defects of serving: tokens that are not gone by, or that don't say what their client has seen.
 """
 
+from kvsd.replication import serving
 from kvsd.replication.forwarding import Forwarding
 from kvsd.replication.role import Role
 from kvsd.replication.serving import Serving
 from kvsd.replication.stability import Stability
-from kvsd.replication.token import Token
 from tests.simulation.mutants.delivery import AFTER_CAUSES
 from tests.simulation.mutants.planting import Plant, Planting
 
@@ -25,18 +25,17 @@ def dependencies_not_stored(planting: Planting) -> None:
 
 def read_without_dependencies(planting: Planting) -> None:
     """The token of a read names what the version that it saw depends on."""
-    planting.rewrite(Serving, "_having_seen", ("copied(record.dependencies)", "copied({})"))
+    planting.rewrite(Serving, "_having_seen", ("unstable(record.dependencies)", "{}"))
 
 
 def read_without_dot(planting: Planting) -> None:
     """The token of a read names the version that it saw."""
-    dot = "join_dependencies(seen, {record.origin.shard: {record.origin.writer: record.origin.counter}})"
-    planting.rewrite(Serving, "_having_seen", (dot, "join_dependencies(seen, {})"))
+    planting.rewrite(Serving, "_having_seen", ("unstable({origin.shard: {origin.writer: origin.counter}})", "{}"))
 
 
 def written_without_dot(planting: Planting) -> None:
     """The token of a write names the write."""
-    planting.rewrite(Serving, "_write", ("{shard: {role.writer: record.origin.counter}}", "{}"))
+    planting.rewrite(serving, "having_written", (", origin.writer: origin.counter}", "}"))
 
 
 def deletion_not_seen(planting: Planting) -> None:
@@ -53,14 +52,13 @@ def deletion_not_seen(planting: Planting) -> None:
 
 def repeat_without_dot(planting: Planting) -> None:
     """The answer to a request that was carried out before names what it wrote."""
-    planting.rewrite(
-        Serving, "_write", ("self._stability.pruned(self._having_seen(request.token, earlier.record))", "request.token")
-    )
+    planting.rewrite(Serving, "_write", ("self._having_seen(request.token, earlier.record)", "request.token"))
 
 
 def token_forgets_its_past(planting: Planting) -> None:
     """The token of an answer names all that the request's token named and that is not stable."""
-    planting.rewrite(Token, "merged", ("copied(self.dependencies)", "copied({})"))
+    planting.rewrite(Serving, "_having_seen", ("unstable(token.dependencies)", "{}"))
+    planting.rewrite(serving, "having_written", ("dict(record.dependencies)", "{}"))
 
 
 def token_not_sent_on(planting: Planting) -> None:
