@@ -51,15 +51,17 @@ class Journal:
 
     def write(self, position: int, changes: Iterable[Change]) -> None:
         """Put changes into the next commit, as the write of a position."""
-        self._pending += list(changes)
+        self._pending += changes
         self._written = position
 
     def after(self, position: int, effect: Send | Reply) -> None:
         """Perform an effect once everything up to a position is durable."""
         if position <= self._durable:
             self._perform(effect)
+        elif position in self._held:
+            self._held[position].append(effect)
         else:
-            self._held.setdefault(position, []).append(effect)
+            self._held[position] = [effect]
 
     def flush(self) -> None:
         """Commit what was written, unless a commit is under way: then it follows that one."""

@@ -32,6 +32,8 @@ from kvsd.wire import entries
 
 _log = Logger()
 
+_TABLES = {table.value: table for table in Table}
+
 
 def nothing() -> None:
     """Do nothing."""
@@ -193,8 +195,9 @@ class Node:
         """Perform an effect, or have it wait for the write that it depends on."""
         match effect:
             case Write(position, changes):
-                kept = (Change(Table(table), key, value) for table, key, value in entries(changes))
-                self._journal.write(position, kept)
+                self._journal.write(
+                    position, [Change(_TABLES[name], key, value) for name, key, value in entries(changes)]
+                )
                 self._end_of_turn.wish()
             case Send(after) | Reply(after):
                 self._journal.after(after, effect)

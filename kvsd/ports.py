@@ -20,6 +20,10 @@ class Table(Enum):
     ROWS = "rows"
     OPS = "ops"
 
+    __hash__ = (
+        object.__hash__
+    )  # each is there once; by default its name is hashed, in Python, at every look into a dict
+
 
 class Change(NamedTuple):
     """One key set to a value, or removed where the value is None."""

@@ -106,15 +106,16 @@ class RocksTables:
 
     def write(self, changes: Iterable[Change]) -> None:
         """
-        Keep all changes or none.
+        Keep all changes or none; of several changes of one key, the last.
 
         Raises DiskFull if there was no space and it is certain that nothing was kept; a later write may succeed.
         Raises StorageError in any other case, and then nothing is known.
         """
         database = self._database = self._database or self._reopened()
+        # What is overwritten in the same batch (a replica's vector, by every op) need not be written at all.
+        last = {_LETTERS[table] + key: value for table, key, value in changes}
         batch = WriteBatch(raw_mode=True)
-        for table, key, value in changes:
-            stored_key = _LETTERS[table] + key
+        for stored_key, value in last.items():
             if value is None:
                 batch.delete(stored_key)
             else:

@@ -1,5 +1,6 @@
 """Storage in RocksDB: the promises of every storage, and what a killed process leaves behind."""
 
+import json
 import shutil
 import threading
 from pathlib import Path
@@ -65,6 +66,21 @@ class RocksStorageTests(RocksStorageCase):
         self.assertEqual(sum(changes for _, changes in self.observed), 1000)
         self.assertLess(len(self.observed), 100)
         self.assertTrue(all(0 < seconds < 60 for seconds, _ in self.observed))
+
+    async def test_what_is_overwritten_is_not_written(self) -> None:
+        """Of many changes of one key in a batch only the last is a change of the database."""
+        storage = self.open()
+        await storage.close()
+        before = self.last_change()
+        storage = self.open()
+        await storage.commit([put(b"a", b"%d" % number) for number in range(1000)] + [remove(b"b"), put(b"b", b"x")])
+        await storage.close()
+        self.assertEqual(self.last_change() - before, 2)
+
+    def last_change(self) -> int:
+        """The number of the last change, as the directory's marker has it."""
+        marker = json.loads((self.directory / "KVSD").read_text())
+        return int(marker["last_change"])
 
     async def test_a_cancelled_commit_takes_effect(self) -> None:
         """Whoever stops waiting for a commit does not undo it, nor disturb the others."""
