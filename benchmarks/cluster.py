@@ -17,7 +17,7 @@ from random import Random
 import click
 
 from benchmarks.answers import deliver
-from benchmarks.load import Load, Measure, Samples, Wrk, ask, get, put, rounds, token_of
+from benchmarks.load import Load, Measure, Samples, Wrk, ask, get, rounds, tokens_of, writes_of
 from benchmarks.options import measured, need
 from benchmarks.others import ETCD, WEBDIS, etcd, etcd_ways, webdis, webdis_ways
 from benchmarks.plots import bars, figure, save
@@ -74,13 +74,13 @@ def two_shards(children: Children) -> list[Contestant]:
 
 def kvsd_contestant(name: str, server: Server, keys: Mapping[str, Sequence[str]]) -> Contestant:
     """Writes every key, and gives what each node is to be asked from then on."""
-    token = token_of(server.addresses[0])
+    tokens = tokens_of(server.addresses[0])
     every = sorted({key for some in keys.values() for key in some})
-    deliver(server.addresses[0], [put(key, VALUE, token) for key in every], AHEAD)
+    deliver(server.addresses[0], writes_of(every, VALUE, tokens), AHEAD)
     time.sleep(SETTLE_SECONDS)
     drawn = [drawn_from(keys[address]) for address in server.addresses]
     reads = [[get(key) for key in some] for some in drawn]
-    writes = [[put(key, VALUE, token) for key in some] for some in drawn]
+    writes = [writes_of(some, VALUE, tokens) for some in drawn]
     return Contestant(name, server, reads, writes)
 
 

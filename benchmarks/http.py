@@ -15,7 +15,7 @@ from shutil import which
 import click
 
 from benchmarks.answers import deliver
-from benchmarks.load import Load, Samples, Wrk, get, put, rounds, token_of
+from benchmarks.load import Load, Samples, Wrk, get, rounds, tokens_of, writes_of
 from benchmarks.options import measured, need
 from benchmarks.plots import bars, figure, save
 from benchmarks.processes import HOST, SERVER_CORE, Children, Server, free_ports, knows_reactor
@@ -55,14 +55,14 @@ def servers(children: Children) -> tuple[list[Server], list[str]]:
 
 def loads(server: Server, random: Random) -> dict[str, Load]:
     """What a server is asked, once every key is there."""
-    token = token_of(server.addresses[0])
+    tokens = tokens_of(server.addresses[0])
     keys = [f"key{random.randrange(KEYS)}" for _ in range(20 * KEYS)]
-    reads, writes = [get(key) for key in keys], [put(key, VALUE, token) for key in keys]
+    reads, writes = [get(key) for key in keys], writes_of(keys, VALUE, tokens)
 
     def load(name: str, requests: Sequence[bytes], depth: int = 1) -> Load:
         return Load(name, [requests], server.addresses, CONNECTIONS, depth)
 
-    deliver(server.addresses[0], [put(f"key{number}", VALUE, token) for number in range(KEYS)], DEPTH)
+    deliver(server.addresses[0], writes_of([f"key{number}" for number in range(KEYS)], VALUE, tokens), DEPTH)
     return {
         GET: load(GET, reads),
         PUT: load(PUT, writes),

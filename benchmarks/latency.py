@@ -20,7 +20,7 @@ import click
 
 from benchmarks.answers import deliver
 from benchmarks.generator import Latencies, at_rate, quantile
-from benchmarks.load import Load, Wrk, get, put, token_of
+from benchmarks.load import Load, Wrk, get, tokens_of, writes_of
 from benchmarks.options import measured, need
 from benchmarks.plots import COLORS, FAINT, figure, save
 from benchmarks.processes import SERVER_CORE, Children, Server, knows_reactor, pinned_here
@@ -60,10 +60,10 @@ class Contestant:
         self._server = server
         self._wrk = wrk
         random = Random(1)
-        token = token_of(server.addresses[0])
-        deliver(server.addresses[0], [put(f"key{number}", VALUE, token) for number in range(KEYS)], AHEAD)
+        tokens = tokens_of(server.addresses[0])
+        deliver(server.addresses[0], writes_of([f"key{number}" for number in range(KEYS)], VALUE, tokens), AHEAD)
         keys = [f"key{random.randrange(KEYS)}" for _ in range(REQUESTS)]
-        self._requests = {"GET": [get(key) for key in keys], "PUT": [put(key, VALUE, token) for key in keys]}
+        self._requests = {"GET": [get(key) for key in keys], "PUT": writes_of(keys, VALUE, tokens)}
         self._loads = {
             what: Load(f"peak of {what}", [requests] * len(server.addresses), server.addresses, CONNECTIONS)
             for what, requests in self._requests.items()

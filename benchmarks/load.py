@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.processes import LOAD_CORE, Server, on_core
 
+SESSIONS, SETTLE_SECONDS = 100, 1.0
 SCRIPT = Path(__file__).with_name("requests.lua")
 
 
@@ -86,11 +87,25 @@ def ask(address: str, method: str, path: str, body: object = None, timeout_secon
         connection.close()
 
 
-def token_of(address: str) -> str | None:
-    """A token as a client has it that wrote before: of a write that all replicas know by now."""
-    token = ask(address, "PUT", "/kvs/first", {"value": "first"})[1].get("causal-metadata")
-    time.sleep(1.0)
-    return ask(address, "GET", "/kvs/first", {"causal-metadata": token})[1].get("causal-metadata")  # type: ignore[no-any-return]
+def tokens_of(address: str) -> list[str]:
+    """
+    Tokens as sessions have them that wrote before: of writes that all replicas know by now.
+
+    From a server that gives none, texts that are as long.
+    """
+    writes = [ask(address, "PUT", f"/kvs/session{number}", {"value": number})[1] for number in range(SESSIONS)]
+    time.sleep(SETTLE_SECONDS)
+    tokens = []
+    for number, wrote in enumerate(writes):
+        known = {"causal-metadata": wrote.get("causal-metadata")}
+        token = ask(address, "GET", f"/kvs/session{number}", known)[1].get("causal-metadata")
+        tokens.append(token or f"{number:031d}")
+    return tokens
+
+
+def writes_of(keys: Sequence[str], value: str, tokens: Sequence[str]) -> list[bytes]:
+    """A write of each key, by one session after the other."""
+    return [put(key, value, tokens[number % len(tokens)]) for number, key in enumerate(keys)]
 
 
 def pipelined(requests: Sequence[bytes], depth: int) -> list[bytes]:

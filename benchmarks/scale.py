@@ -19,7 +19,7 @@ import click
 from benchmarks.answers import deliver
 from benchmarks.cores import held_back, token_entries
 from benchmarks.generator import in_sessions
-from benchmarks.load import Load, Measure, Samples, Wrk, get, put, request, rounds, token_of
+from benchmarks.load import Load, Measure, Samples, Wrk, get, put, request, rounds, tokens_of, writes_of
 from benchmarks.options import measured, need
 from benchmarks.plots import curves, figure, save
 from benchmarks.processes import Children, Server
@@ -95,8 +95,8 @@ class Sizes:
             self._both(REPLICAS, count, server, keys, VALUE)
 
     def _both(self, what: str, size: int, server: Server, keys: Sequence[str], value: str) -> None:
-        token = token_of(server.addresses[0])
-        loads = {"GET": [get(key) for key in keys], "PUT": [put(key, value, token) for key in keys]}
+        tokens = tokens_of(server.addresses[0])
+        loads = {"GET": [get(key) for key in keys], "PUT": writes_of(keys, value, tokens)}
         for asked, requests in loads.items():
             each = len(server.addresses)
             load = Load(f"{what} {size} {asked}", [requests] * each, server.addresses, CONNECTIONS)
