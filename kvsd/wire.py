@@ -7,7 +7,7 @@ ops by replica and order of arrival.
 """
 
 import hmac
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal, TypeVar
 
 import msgspec
@@ -82,6 +82,7 @@ class _RoleRecord(Struct, frozen=True, array_like=True):
     vector: VersionVector
     hlc: Stamp
     collected: Stamp
+    place: bytes
 
 
 class _Promise(Struct, frozen=True, array_like=True):
@@ -154,8 +155,8 @@ def _of_role(change: OfRole) -> Iterator[Entry]:
         case DropOps(role, arrivals):
             for arrival in arrivals:
                 yield "ops", _op_key(role, arrival), None
-        case SetVector(role, shard, vector, hlc, collected):
-            yield "meta", _ROLE + role, _encode(_RoleRecord(shard, vector, hlc, collected))
+        case SetVector(role, shard, vector, hlc, collected, place):
+            yield "meta", _ROLE + role, _encode(_RoleRecord(shard, vector, hlc, collected, place))
         case SetMarks(role, marks):
             yield "meta", _MARKS + role, _encode(marks) if marks else None
         case DropRole(role):
@@ -212,11 +213,14 @@ def saved(
             owner = record.instance, record.address
         else:
             _take_meta(state, key, value)
+    places = {role.place or writer: role for writer, role in state.roles.items()}
+    if len(places) < len(state.roles):
+        raise WireError("the data has two replicas that keep their rows in one place")
     for key, value in rows:
-        _role(state, key).rows.append(_read("row", _decode_row, value))
+        _role(places, key).rows.append(_read("row", _decode_row, value))
     for key, value in ops:
         arrival = int.from_bytes(key[WRITER_BYTES:], "big")
-        _role(state, key).ops.append((arrival, _read("op", _decode_op, value)))
+        _role(state.roles, key).ops.append((arrival, _read("op", _decode_op, value)))
     if owner is None and state != Saved():
         raise WireError("the data names no owner")
     return owner, state
@@ -232,20 +236,20 @@ def _take_meta(state: Saved, key: bytes, value: bytes) -> None:
         promise = _read("promise", msgspec.msgpack.Decoder(_Promise).decode, value)
         state.promise = promise.epoch, promise.ballot, promise.vote
     elif key.startswith(_MARKS):
-        _role(state, key[len(_MARKS) :]).marks = _read("mark", msgspec.msgpack.Decoder(Marks).decode, value)
+        _role(state.roles, key[len(_MARKS) :]).marks = _read("mark", msgspec.msgpack.Decoder(Marks).decode, value)
     elif key.startswith(_ROLE):
         record = _read("role", msgspec.msgpack.Decoder(_RoleRecord).decode, value)
         state.hlc = max(state.hlc, record.hlc)
-        state.roles[key[len(_ROLE) :]] = SavedRole(record.shard, record.vector, record.collected)
+        state.roles[key[len(_ROLE) :]] = SavedRole(record.shard, record.vector, record.collected, place=record.place)
     elif key.startswith(_REQUEST):
-        role, number = _role(state, key[len(_REQUEST) :]), int.from_bytes(key[-8:], "big")
+        role, number = _role(state.roles, key[len(_REQUEST) :]), int.from_bytes(key[-8:], "big")
         role.requests.append((number, _read("request", msgspec.msgpack.Decoder(CarriedOut).decode, value)))
     else:
         raise WireError(f"the data has an entry that is not known here: {key[:16]!r}")
 
 
-def _role(state: Saved, key: bytes) -> SavedRole:
-    role = state.roles.get(key[:WRITER_BYTES])
+def _role(roles: Mapping[bytes, SavedRole], key: bytes) -> SavedRole:
+    role = roles.get(key[:WRITER_BYTES])
     if role is None:
         raise WireError(f"the data has entries of a replica that it does not name: {key[:WRITER_BYTES].hex()}")
     return role

@@ -4,15 +4,15 @@ Anti-entropy: a replica pulls what a peer reports and it lacks.
 A pull carries the puller's vector; the answer is the ops beyond it, in the order in which the donor applied them.
 Where the donor's log no longer reaches back that far, the answer is a copy of the rows beyond it, in pages that the
 puller sets aside and takes over at once after the last one: a part of a copy may lack versions that were superseded,
-and is no causal cut.
+and is no causal cut.  A member, which has most of it, sets them aside in memory.  A learner asks for a copy of all, and
+has it written page by page under a name of its own, by which nobody knows it: taking it over is then a small thing.
+What comes of a copy that is given up is forgotten little by little, as it is after a crash; another one begins anew.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kvsd.replication.causality import dominates, missing
-from kvsd.replication.configuration import addresses
-from kvsd.replication.marks import NO_MARKS, Marks
+from kvsd.replication.causality import VersionVector, copy_id, dominates, missing
 from kvsd.replication.messages import Pull, PullOps, PullRows
 from kvsd.replication.record import Row
 from kvsd.replication.reports import Reports
@@ -22,17 +22,19 @@ from kvsd.replication.state import State
 
 @dataclass
 class Pulling:
-    """A pull under way: from whom, since when (monotonic seconds), where it is, and the pages set aside so far."""
+    """A pull under way: for whom, from whom, beyond what, since when (monotonic seconds), where it is, and the rows so far."""
 
     id: int
+    role: Role
     peer: str
+    vector: VersionVector
     since: float
     cursor: int = 0
     rows: list[Row] = field(default_factory=list)
 
 
 class AntiEntropy:
-    """Pulls for this node's roles, one at a time for each, and answers the pulls of peers."""
+    """Pulls for this node's roles, one at a time for each.  See :mod:`kvsd.replication.giving` for the other side."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -41,17 +43,17 @@ class AntiEntropy:
         self._turn = 0
         self._last_id = state.identity.boot << 32
 
-    # Pulling
-
     def tick(self, now: float) -> None:
         """Pull for every role that has known for a while that it lacks something."""
+        for pulling in list(self._pulling.values()):
+            late = now - pulling.since > self._state.limits.pull_timeout_seconds
+            if late or self._state.roles.get(pulling.role.shard) is not pulling.role:
+                self._give_up(pulling)
         for role in self._state.roles.values():
             self._judge_learner(role)
-            pulling = self._pulling.get(role.shard)
-            if pulling and now - pulling.since > self._state.limits.pull_timeout_seconds:
-                del self._pulling[role.shard]
             since = self._lacks_since(role, now)
-            if since is not None and now - since >= self._state.limits.pull_grace_seconds:
+            late = since is not None and now - since >= self._state.limits.pull_grace_seconds
+            if late and role.shard not in self._pulling:  # else the turn would pass without anybody being asked
                 self.pull(role, self._donors(role), now)
 
     def _judge_learner(self, role: Role) -> None:
@@ -64,15 +66,10 @@ class AntiEntropy:
         if not role.whole and role.target is None:
             role.target = next((report for report in reports if report is not None), None)
         if not role.whole and role.target is not None:
-            role.whole = dominates(role.durable, role.target)
-
-    def _peers(self, shard: str) -> list[str]:
-        """All that may have writes of a shard."""
-        roster = self._state.roster
-        return addresses(roster.shard(shard).everyone()) if roster else []
+            role.whole = role.copy is None and dominates(role.durable, role.target)
 
     def _lacks_since(self, role: Role, now: float) -> float | None:
-        for address in self._peers(role.shard):
+        for address in self._reports.everyone(role.shard):
             if address == self._state.identity.address:
                 continue
             reported = self._reports.vector(address, role.shard)
@@ -85,7 +82,7 @@ class AntiEntropy:
 
     def _donors(self, role: Role) -> list[str]:
         """The members to ask, those that report something missing first, in turns."""
-        others = [address for address in self._peers(role.shard) if self._state.usable(address)]
+        others = [address for address in self._reports.everyone(role.shard) if self._state.usable(address)]
         self._turn += 1
         turn = self._turn % len(others) if others else 0
         return sorted(others[turn:] + others[:turn], key=lambda address: self._useless(role, address))
@@ -99,13 +96,25 @@ class AntiEntropy:
             return
         donor = next((address for address in donors if self._state.usable(address)), None)
         if donor:
-            self._last_id += 1
-            self._pulling[role.shard] = Pulling(self._last_id, donor, now)
-            self._state.out.send(donor, Pull(self._last_id, role.shard, dict(role.vector)))
+            self._ask(role, donor, dict(role.vector), now)
+
+    def _ask(self, role: Role, donor: str, vector: VersionVector, now: float) -> None:
+        self._last_id += 1
+        self._pulling[role.shard] = Pulling(self._last_id, role, donor, vector, now)
+        self._state.out.send(donor, Pull(self._last_id, role.shard, vector))
 
     def abandon(self, peer: str) -> None:
         """Give up pulls from a peer that can't be used any more."""
-        self._pulling = {shard: pulling for shard, pulling in self._pulling.items() if pulling.peer != peer}
+        for pulling in list(self._pulling.values()):
+            if pulling.peer == peer:
+                self._give_up(pulling)
+
+    def _give_up(self, pulling: Pulling) -> None:
+        """Be done with a pull; what has come of a copy is forgotten."""
+        del self._pulling[pulling.role.shard]
+        copy, pulling.role.copy = pulling.role.copy, None
+        if copy:
+            self._state.dissolving.append(copy)
 
     def pulled_ops(self, peer: str, message: PullOps, *, applied: bool, now: float) -> None:
         """Be done with a pull after its ops were delivered, or go on at once where that led anywhere."""
@@ -119,42 +128,47 @@ class AntiEntropy:
     def pulled_rows(self, peer: str, message: PullRows, now: float) -> Role | None:
         """Set a page aside; after the last one take the copy over and return the role that it changed."""
         role, pulling = self._state.roles.get(message.shard), self._pulling.get(message.shard)
-        if role is None or pulling is None or (pulling.id, pulling.cursor) != (message.id, message.start):
+        if pulling is None or (pulling.id, pulling.role, pulling.cursor) != (message.id, role, message.start):
             return None
+        role = pulling.role
+        if self._state.disk.full:
+            self._give_up(pulling)
+            return None
+        if not (role.whole or message.start):
+            if pulling.vector:  # there are no such ops any more: a learner takes a copy of all
+                self._ask(role, peer, {}, now)
+                return None
+            role.copy = Role("", copy_id(role.writer, pulling.id), self._state.clock, self._state.limits)
         pulling.cursor, pulling.since = message.cursor, now
-        pulling.rows += message.rows
+        self._set_aside(pulling, message)
         if message.cursor:
-            pull = Pull(message.id, role.shard, dict(role.vector), message.copy, message.cursor)
-            self._state.out.send(peer, pull)
+            vector = {} if role.copy else dict(role.vector)
+            self._state.out.send(peer, Pull(message.id, role.shard, vector, message.copy, message.cursor))
             return None
-        del self._pulling[message.shard]
-        out = self._state.out
+        return self._take_over(pulling, message)
+
+    def _set_aside(self, pulling: Pulling, message: PullRows) -> None:
+        """Keep a page: the next one is asked for once it is on disk, where it is written."""
+        copy, out = pulling.role.copy, self._state.out
+        if copy is None:
+            pulling.rows += message.rows
+            return
+        position = out.written + 1
+        for change in (*copy.take_in(message.rows, position), *copy.changes(position)):
+            out.keep(change)
+
+    def _take_over(self, pulling: Pulling, message: PullRows) -> Role | None:
+        """Take a copy over that is whole, unless it lacks what is here."""
+        role, out = pulling.role, self._state.out
+        copy = role.copy
+        self._give_up(pulling)
+        if copy:
+            if not dominates(message.vector, role.vector):
+                return None
+            for change in role.exchange(copy, out.written + 1):
+                out.keep(change)
         for change in role.absorb(pulling.rows, message, out.written + 1):
             out.keep(change)
         self._state.disk.dirty.add(role.shard)
-        out.note("copy-taken-over", shard=role.shard, rows=len(pulling.rows))
+        out.note("copy-taken-over", shard=role.shard, rows=len(role.store) if copy else len(pulling.rows))
         return role
-
-    # Giving
-
-    def give(self, peer: str, message: Pull) -> None:
-        """Answer a pull of who has a place here: a learner counts for stability where it is known as one."""
-        role = self._state.roles.get(message.shard)
-        if role is None or peer not in self._peers(message.shard):
-            return
-        if message.cursor == 0 and role.log.reaches_back_to(message.vector, role.vector):
-            ops, more = role.log.since(message.vector, self._state.limits.page_bytes)
-            self._state.out.send(peer, PullOps(message.id, role.shard, ops, more))
-        else:
-            self._give_rows(peer, role, message)
-
-    def _give_rows(self, peer: str, role: Role, message: Pull) -> None:
-        """Send a page of rows; a copy that an earlier run of this process began can't be gone on with."""
-        limits, copy, start = self._state.limits, self._state.identity.boot, message.cursor
-        if start and message.copy != copy:
-            return
-        rows, cursor = role.store.page(start, message.vector, limits.page_bytes, limits.page_rows)
-        requests = [] if cursor else role.requests.beyond(message.vector, limits.page_requests)
-        marks = NO_MARKS if cursor else role.marks.merged(Marks(forgotten=role.collected.latest))
-        page = PullRows(message.id, role.shard, copy, start, rows, cursor, dict(role.vector), requests, marks)
-        self._state.out.send(peer, page)

@@ -72,7 +72,8 @@ class Broadcast:
         return False
 
     def _is_due(self, role: Role, op: Op) -> bool:
-        follows = op.counter == role.vector.get(op.writer, 0) + 1
+        """Whether an op can be applied; while a copy is on its way none can, as the copy may not have it."""
+        follows = role.copy is None and op.counter == role.vector.get(op.writer, 0) + 1
         return follows and op.epoch <= self._state.epoch and dominates(role.vector, op.dependencies)
 
     def _is_plausible(self, role: Role, op: Op) -> bool:
@@ -98,6 +99,8 @@ class Broadcast:
 
     def drain(self, role: Role) -> None:
         """Apply what is due of the hold-back queue."""
+        if role.copy:
+            return
         for op in role.holdback.due(role.vector, self._state.epoch):
             self._apply(role, op)
 

@@ -39,6 +39,11 @@ def writer_id(node: str, instance: bytes, shard: str, epoch: int) -> bytes:
     return sha256(identity).digest()[:WRITER_BYTES]
 
 
+def copy_id(writer: Writer, number: int) -> bytes:
+    """The 6-byte name of a copy that a writer takes, by the number of its pull: no writer's, and no other copy's."""
+    return sha256(b"copy\0" + writer + str(number).encode()).digest()[:WRITER_BYTES]
+
+
 def dominates(vector: Mapping[bytes, int], other: Mapping[bytes, int]) -> bool:
     """Whether vector has seen everything that other has."""
     for writer, counter in other.items():  # noqa: SIM110 - half the time of all(), several times a write

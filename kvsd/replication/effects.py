@@ -56,13 +56,19 @@ class DropOps(NamedTuple):
 
 
 class SetVector(NamedTuple):
-    """Keep what a replica has seen: its shard, its vector, the latest stamp, and that of tombstones it dropped."""
+    """
+    Keep what a replica has seen: its shard, its vector, the latest stamp, and that of tombstones it dropped.
+
+    ``place`` is the name under which its rows are kept, empty where that is its own.  What is of no shard is a copy on
+    its way, or what a copy has replaced.
+    """
 
     role: bytes
     shard: str
     vector: VersionVector
     hlc: int
     collected: int
+    place: bytes = b""
 
 
 class SetMarks(NamedTuple):

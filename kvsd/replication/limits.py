@@ -38,15 +38,16 @@ class Limits:
     """For how long after a change is in force its asker waits for all to have heard of it and to be done with it."""
     handoff_lag: int = 200
     """With so many writes to be fetched at the most, slots are handed off."""
-    sweep_rows: int = 5_000
+    sweep_rows: int = 1_500
     """How many rows are looked at in a tick, whether they are needed."""
     held_envelopes: int = 200
     """How many envelopes with messages of a later configuration wait until that is known."""
     upkeep_seconds: float = 1.0
     """How often the log is truncated and tombstones are collected."""
 
-    page_bytes: int = 256 * 1024
-    page_rows: int = 10_000
+    page_bytes: int = 128 * 1024
+    page_rows: int = 4_000
+    """Of a copy: so much is worked off in some 20 ms, for which a client's request waits at the most."""
     page_requests: int = 2_000
     """How many of the latest requests with an id a copy brings along."""
     log_bytes: int = 64 * 1024 * 1024

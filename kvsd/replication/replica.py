@@ -26,6 +26,7 @@ from kvsd.replication.effects import Effect, Now, Ticket
 from kvsd.replication.exporting import Exports
 from kvsd.replication.forwarding import Forwards
 from kvsd.replication.founding import Founding
+from kvsd.replication.giving import Giving
 from kvsd.replication.heartbeats import Heartbeats
 from kvsd.replication.importing import Imports
 from kvsd.replication.limits import Limits
@@ -73,6 +74,7 @@ class Replica:
         self.membership = Membership(self.state, self.founding)
         self.broadcast = Broadcast(self.state)
         self.antientropy = AntiEntropy(self.state)
+        self.giving = Giving(self.state)
         self.serving = Serving(self.state, self.stability, self.broadcast)
         self.waiting = Waiting(self.state, self.serving, self.antientropy)
         self.forwards = Forwards(self.state)
@@ -175,7 +177,7 @@ class Replica:
             case Push():
                 self.broadcast.deliver(message.ops, now.monotonic)
             case Pull():
-                self.antientropy.give(peer, message)
+                self.giving.give(peer, message)
             case PullOps():
                 applied = bool(self.broadcast.deliver(message.ops, now.monotonic))
                 self.antientropy.pulled_ops(peer, message, applied=applied, now=now.monotonic)

@@ -3,6 +3,7 @@ Who has what, as far as this node knows: by the vectors that members report, and
 """
 
 from kvsd.replication.causality import VersionVector, dominates, join
+from kvsd.replication.configuration import addresses
 from kvsd.replication.marks import NO_MARKS, Marks
 from kvsd.replication.state import State
 
@@ -42,6 +43,11 @@ class Reports:
         if writer in needed:
             join(known, {writer: needed[writer]})
         return dominates(known, needed)
+
+    def everyone(self, shard: str) -> list[str]:
+        """All that may have writes of a shard."""
+        roster = self._state.roster
+        return addresses(roster.shard(shard).everyone()) if roster else []
 
     def furthest(self, shard: str) -> VersionVector:
         """All that is known to have been written in a shard."""

@@ -3,6 +3,10 @@ A role: one replica of one shard on this node, under one member's name.
 
 Its vector, rows and log change together and only by :meth:`Role.apply` (one op, in causal order) and
 :meth:`Role.absorb` (a whole copy at once), so that what it holds is a causal cut at any moment.
+
+A large copy would take long at once.  Who learns a shard takes it in page by page, into a role of no shard under a name
+of its own, which nobody sees; once it is whole, the two exchange their rows (:meth:`Role.exchange`).  Where the rows of
+a role are kept on disk, its *place*, is therefore not always under its own name.
 """
 
 from collections import deque
@@ -25,11 +29,16 @@ from kvsd.replication.wanted import Wanted
 
 
 class Role:
-    """The state of one replica; ``writer`` is the name under which it writes and is kept on disk."""
+    """
+    The state of one replica; ``writer`` is the name under which it writes and is kept on disk.
 
-    def __init__(self, shard: str, writer: Writer, clock: HybridClock, limits: Limits) -> None:
+    Its rows are kept under the name ``place``, which is its own unless it is given.
+    """
+
+    def __init__(self, shard: str, writer: Writer, clock: HybridClock, limits: Limits, place: Writer = b"") -> None:
         self.shard = shard
         self.writer = writer
+        self.place = place or writer
         self.vector: VersionVector = {}
         self.durable: VersionVector = {}
         """The part of the vector that is on disk."""
@@ -40,6 +49,8 @@ class Role:
         """Whether it has all that a member had when it began to learn; always, unless it is a learner."""
         self.target: VersionVector | None = None
         """What a learner has to have for that."""
+        self.copy: Role | None = None
+        """The copy that is on its way here; until it is whole, ops wait."""
         self.keeps: Callable[[Record], bool] = _always
         """Whether a record can still be needed, in the configuration that is in force."""
         self._sweep: list[RowKey] = []
@@ -82,32 +93,42 @@ class Role:
             yield from self.requests.remember(record)
         for request in op.requests:
             yield from self.requests.learn(request)
-        self._mark(op.marks)
+        self.marks = self.marks.merged(op.marks)
+        self.collected.raise_to(op.marks.forgotten)
 
-    def absorb(self, rows: Iterable[Row], message: PullRows, position: int) -> Iterator[Keep]:
-        """Take over a copy: rows that amount, with what is here, to all in its vector, and what else came with it."""
+    def take_in(self, rows: Iterable[Row], position: int) -> Iterator[Keep]:
+        """Put rows of a copy in their places; only all of them are a causal cut."""
         for row in rows:
             if row.counter <= self.vector.get(row.writer, 0):
                 continue  # it came by broadcast meanwhile, and may even have been deleted and collected since
             self._clock.witness(row.record.hlc)
             yield from self._put(row, position)
+
+    def exchange(self, copy: "Role", position: int) -> Iterator[Keep]:
+        """Have the rows of a copy that is whole, and give it those that were here; :meth:`absorb` is to follow."""
+        self.place, copy.place = copy.place, self.place
+        self.store, copy.store = copy.store, self.store
+        self._unsynced, copy._unsynced = copy._unsynced, self._unsynced
+        self.sweep_anew(self.keeps)
+        yield from copy.changes(position)
+
+    def absorb(self, rows: Iterable[Row], message: PullRows, position: int) -> Iterator[Keep]:
+        """Take over a copy: rows that amount, with what is here, to all in its vector, and what else came with it."""
+        yield from self.take_in(rows, position)
         for request in message.requests:
             yield from self.requests.learn(request)
         yield DropOps(self.writer, self.log.clear())
         join(self.vector, message.vector)
-        self._mark(message.marks)
+        self.marks = self.marks.merged(message.marks)
+        self.collected.raise_to(message.marks.forgotten)
         self.holdback.forget(self.vector)
-
-    def _mark(self, marks: Marks) -> None:
-        self.marks = self.marks.merged(marks)
-        self.collected.raise_to(marks.forgotten)
 
     def _put(self, row: Row, position: int) -> Iterator[Keep]:
         if self.keeps(row.record) and self.store.put(row):
             key = (row.record.tenure, row.record.key)
             self._unsynced.pop(key, None)
             self._unsynced[key] = position
-            yield SetRow(self.writer, row)
+            yield SetRow(self.place, row)
 
     def collect(self, tombstone: Row) -> Keep:
         """Drop a tombstone that nobody can need any more."""
@@ -131,7 +152,7 @@ class Role:
 
     def _drop(self, row: Row) -> Keep:
         self.store.drop((row.record.tenure, row.record.key))
-        return DropRow(self.writer, row.record.tenure, row.record.key)
+        return DropRow(self.place, row.record.tenure, row.record.key)
 
     def dissolve(self, at_most: int) -> Iterator[Keep]:
         """Drop some of all that there is; the last of it is the role itself."""
@@ -149,7 +170,8 @@ class Role:
         """What is to be kept of the vector and the marks, in the write of the given position."""
         vector = dict(self.vector)
         self._vectors.append((position, vector, self.marks))
-        yield SetVector(self.writer, self.shard, vector, self._clock.latest, self.collected.latest)
+        place = b"" if self.place == self.writer else self.place
+        yield SetVector(self.writer, self.shard, vector, self._clock.latest, self.collected.latest, place)
         if self.marks is not self._marked:
             self._marked = self.marks
             yield SetMarks(self.writer, self.marks)
@@ -160,6 +182,8 @@ class Role:
             _, self.durable, self.durable_marks = self._vectors.popleft()
         while self._unsynced and self._unsynced[key := next(iter(self._unsynced))] <= position:
             del self._unsynced[key]
+        if self.copy:
+            self.copy.synced(position)
 
     def position_of(self, key: RowKey) -> int:
         """The position after which a key's row is durable (0: it is)."""

@@ -22,6 +22,8 @@ class SavedRole:
     ops: list[tuple[int, Op]] = field(default_factory=list)
     requests: list[tuple[int, CarriedOut]] = field(default_factory=list)
     marks: Marks = NO_MARKS
+    place: bytes = b""
+    """The name under which the rows were kept, empty where that is the role's own."""
 
 
 @dataclass

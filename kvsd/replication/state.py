@@ -96,7 +96,7 @@ class State:
         self.bindings = {address: Binding(*binding) for address, binding in saved.bindings.items()}
         known: dict[bytes, Role] = {}
         for writer, kept in saved.roles.items():
-            known[writer] = Role(kept.shard, writer, self.clock, self.limits)
+            known[writer] = Role(kept.shard, writer, self.clock, self.limits, kept.place)
             known[writer].restore(kept)
         self.learn(known)
         self.dissolving += known.values()

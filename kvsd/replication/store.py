@@ -129,7 +129,8 @@ class Store:
     def _compact(self) -> None:
         """Leave out arrivals that were superseded, once they are the greater part (amortised: O(1) a row)."""
         if len(self._arrivals) > 2 * len(self._rows) + 64:
-            self._arrivals = sorted((arrival, key) for key, (arrival, _) in self._rows.items())
+            nothing = (0, None)
+            self._arrivals = [entry for entry in self._arrivals if self._rows.get(entry[1], nothing)[0] == entry[0]]
 
 
 def record_bytes(record: Record) -> int:

@@ -144,8 +144,8 @@ class Quiet:
             yield "is not founded"
         if state.configuration != self._cluster.configuration:
             yield f"is at epoch {state.epoch}"
-        if state.dissolving:
-            yield "has a role to forget"
+        if state.dissolving or "" in self._cluster.roles.known[state.identity.address].values():
+            yield "has a role or a copy to forget"
         if state.disk.full:
             yield "takes its disk to be full"
         if not state.stamps.are_trustworthy():

@@ -14,7 +14,7 @@ from kvsd.replication.record import Op, Record, Row
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Absent, Found, MissingWrite, Outdated, Unmet, Written
 from kvsd.replication.role import Role
-from kvsd.replication.saved import Saved
+from kvsd.replication.saved import Saved, SavedRole
 from kvsd.replication.state import Identity
 from kvsd.replication.token import EMPTY, Token
 from kvsd.simulate.door import Ask
@@ -304,9 +304,9 @@ class RowTests(MonitorTests):
     """Rows are replaced by what beats them, and what was collected stays away."""
 
     def row(self, hlc: int, value: bytes | None = b"2", key: str = "key0") -> Row:
-        """A row of Anna's, brought by an op of Bert's."""
+        """A row of Anna's, brought by an op of Bert's that she has."""
         op = next_op(self.anna, self.bert, value, hlc=hlc, key=key)
-        return Row(op.writer, op.counter, op.record)
+        return Row(op.writer, op.counter - 1, op.record)
 
     def set(self, row: Row) -> SetRow:
         """What Anna keeps of a row."""
@@ -326,6 +326,22 @@ class RowTests(MonitorTests):
         """A version never replaces itself."""
         self.write(self.anna, self.set(self.row(1 << 62)), self.set(self.row(1 << 62)))
         self.assert_accused("last-writer-wins")
+
+    def test_beyond_the_vector(self) -> None:
+        """A replica has no row of a write that it lacks."""
+        row = self.row(1 << 62)
+        role_of(self.anna).store.put(changed(row, counter=row.counter + 1))
+        self.write(self.anna, vector_of(self.anna, dict(role_of(self.anna).vector)))
+        self.assert_accused("rows-within-vector")
+
+    def test_beyond_the_vector_on_disk(self) -> None:
+        """Nor has it one on its disk, where one may be of a copy that is on its way."""
+        role, row = role_of(self.anna), self.row(1 << 62)
+        rows = [changed(row, counter=row.counter + 1)]
+        self.monitor.started(self.anna, Saved(roles={b"a copy": SavedRole("", {}, rows=rows)}))
+        self.assert_accused()
+        self.monitor.started(self.anna, Saved(roles={role.writer: SavedRole(SHARD, dict(role.vector), rows=rows)}))
+        self.assert_accused("rows-within-vector")
 
     def test_after_a_start(self) -> None:
         """What a node found on its disk counts."""
@@ -502,6 +518,7 @@ class HonestyTests(MonitorTests):
         state = self.on_disk(0)
         for role in state.roles.values():
             role.vector[role_of(self.bert).writer] -= 1
+            role.rows.clear()
         again = Replica(self.anna.state.identity)
         again.state.restore(state)
         self.monitor.started(again, state)

@@ -70,12 +70,15 @@ kept_rows = st.builds(
 kept_ops = numbers.map(lambda number: make_op(B, number, {A: number}))
 kept_requests = numbers.map(lambda number: CarriedOut(make_record(value=None, request=f"r{number}"), b"digest"))
 vectors = st.dictionaries(any_writers, numbers, max_size=2)
+own_place = st.just(b"")
 KEEPS: dict[type[Keep], st.SearchStrategy[Keep]] = {
     SetRow: built(SetRow, role=roles, row=kept_rows),
     DropRow: built(DropRow, role=roles, tenure=row_tenures, key=row_keys),
     LogOp: built(LogOp, role=roles, arrival=arrivals, op=kept_ops),
     DropOps: built(DropOps, role=roles, arrivals=some(arrivals)),
-    SetVector: built(SetVector, role=roles, shard=shards, vector=vectors, hlc=stamps, collected=stamps),
+    SetVector: built(
+        SetVector, role=roles, shard=shards, vector=vectors, hlc=stamps, collected=stamps, place=own_place
+    ),
     SetMarks: built(SetMarks, role=roles, marks=st.just(NO_MARKS) | marks),
     DropRole: built(DropRole, role=roles),
     SetRequest: built(SetRequest, role=roles, number=arrivals, request=kept_requests),
@@ -97,7 +100,9 @@ changes = (
 )
 everyone = st.tuples(
     *(
-        built(SetVector, role=st.just(role), shard=shards, vector=vectors, hlc=stamps, collected=stamps)
+        built(
+            SetVector, role=st.just(role), shard=shards, vector=vectors, hlc=stamps, collected=stamps, place=own_place
+        )
         for role in ROLES
     )
 )
@@ -134,7 +139,7 @@ class KeptRole:
     def found(self) -> SavedRole:
         """The role as it is found: rows by tenure and key, ops and requests by number."""
         rows = sorted(self.rows.items(), key=lambda item: (item[0][0], item[0][1].encode()))
-        _, shard, vector, _, collected = self.vector
+        _, shard, vector, _, collected, _ = self.vector
         ops, requests = sorted(self.ops.items()), sorted(self.requests.items())
         return SavedRole(shard, vector, collected, [row for _, row in rows], ops, requests, self.marks)
 

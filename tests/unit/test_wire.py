@@ -275,6 +275,21 @@ class DiskTests(SynchronousTestCase):
         )
         self.assertEqual({B: SavedRole("s1", {B: 1})}, state.roles)
 
+    def test_rows_in_the_place_of_a_copy(self) -> None:
+        """A replica that exchanged its rows with a copy has those of the copy; two never have the same."""
+        old, new = make_row("k", b"old", 1, (A, 1)), make_row("k", b"new", 2, (A, 2))
+        before: list[Keep] = [
+            SetVector(A, "s0", {A: 1}, 1, 0),
+            SetRow(A, old),
+            SetVector(B, "", {}, 2, 0),
+            SetRow(B, new),
+        ]
+        after = [SetVector(B, "", {}, 2, 0, A), SetVector(A, "s0", {A: 2}, 2, 0, B)]
+        state = self.restored(*before, *after)
+        self.assertEqual(SavedRole("s0", {A: 2}, rows=[new], place=B), state.roles[A])
+        self.assertEqual(SavedRole("", {}, rows=[old], place=A), state.roles[B])
+        self.assertRaises(WireError, self.restored, *before, after[1])
+
     def test_empty_disk(self) -> None:
         """An empty disk has no owner and no state."""
         self.assertEqual((None, Saved()), saved([], [], []))

@@ -31,44 +31,45 @@ class Collection(Invariant):
         """What the disk knows; what it still has was dropped in vain."""
         dropped = self._dropped.setdefault(replica.state.identity.address, {})
         for writer, role in saved.roles.items():
+            place = role.place or writer
             for row in role.rows:
-                self._records[replica, writer, (row.record.tenure, row.record.key)] = row.record
-                dropped.pop((writer, (row.record.tenure, row.record.key)), None)
+                self._records[replica, place, (row.record.tenure, row.record.key)] = row.record
+                dropped.pop((place, (row.record.tenure, row.record.key)), None)
 
     def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
         """Rows change, or are dropped."""
         for change in changes:
             match change:
-                case SetRow(role, row):
-                    self._records[replica, role, (row.record.tenure, row.record.key)] = row.record
-                case DropRow(role, tenure, key):
-                    record = self._records.pop((replica, role, (tenure, key)), None)
-                    shard = shard_of(replica, role)
+                case SetRow(place, row):
+                    self._records[replica, place, (row.record.tenure, row.record.key)] = row.record
+                case DropRow(place, tenure, key):
+                    record = self._records.pop((replica, place, (tenure, key)), None)
+                    shard = _shard_at(replica, place)
                     if record and shard and self.monitor.trusting:
-                        self._check(replica, shard, role, record)
+                        self._check(replica, shard, place, record)
                 case _:
                     pass
 
     def ticked(self, replica: Replica) -> None:
         """A replica that dropped a tombstone takes nothing for new that is older."""
         address = replica.state.identity.address
-        roles = {role.writer: role for role in replica.state.roles.values()}
-        for (writer, key), stamp in self._dropped[address].items():
-            role = roles.get(writer)
+        roles = {role.place: role for role in replica.state.roles.values()}
+        for (place, key), stamp in self._dropped[address].items():
+            role = roles.get(place)
             if role and self.monitor.trusting and role.collected.stamp_of(key) < stamp:
                 bound = role.collected.stamp_of(key)
                 self.accuse(
                     "collected-remembered", f"{address} dropped a tombstone of {key} of {stamp} and knows of {bound}"
                 )
 
-    def _check(self, replica: Replica, own: str, writer: bytes, record: Record) -> None:
+    def _check(self, replica: Replica, own: str, place: bytes, record: Record) -> None:
         roster = replica.state.roster
         if roster is None or not roster.keeps(own, record):
             return  # it is of no use in this configuration
         me, what = replica.state.identity.address, f"{record.key} := {record.value!r} of {record.hlc}"
         if not record.is_tombstone:
             self.accuse("collected-too-early", f"{me} dropped {what}, which is no tombstone")
-        self._dropped[me][writer, (record.tenure, record.key)] = record.hlc
+        self._dropped[me][place, (record.tenure, record.key)] = record.hlc
         for shard, vector in record.dependencies.items():
             for address in replica.state.members(shard):
                 gone = (address, shard) in self.monitor.dropped
@@ -77,6 +78,6 @@ class Collection(Invariant):
                     self.accuse("collected-too-early", f"{me} dropped {what} although {why}")
 
 
-def shard_of(replica: Replica, writer: bytes) -> str | None:
-    """The shard of one of a node's roles; None for one that is over."""
-    return next((shard for shard, role in replica.state.roles.items() if role.writer == writer), None)
+def _shard_at(replica: Replica, place: bytes) -> str | None:
+    """The shard of which a node keeps rows under a name; None where that is over, or a copy on its way."""
+    return next((shard for shard, role in replica.state.roles.items() if role.place == place), None)

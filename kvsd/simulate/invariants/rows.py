@@ -1,14 +1,15 @@
 """
-Rows: a version is only ever replaced by one that beats it, equal vectors mean equal rows, and what was deleted and
-forgotten does not come back.
+Rows: a version is only ever replaced by one that beats it, a replica has no rows beyond its vector, equal vectors mean
+equal rows, and what was deleted and forgotten does not come back.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from kvsd.replication.causality import VersionVector
 from kvsd.replication.effects import DropRow, Keep, LogOp, SetRow, SetVector
 from kvsd.replication.placement import slot_of
-from kvsd.replication.record import Record
+from kvsd.replication.record import Record, Row
 from kvsd.replication.replica import Replica
 from kvsd.replication.saved import Saved
 from kvsd.replication.store import RowKey
@@ -26,7 +27,7 @@ class Rows(Invariant):
         super().__init__(monitor)
         self._stamps: dict[tuple[Replica, bytes, RowKey], Stamp] = {}
         self._forgotten: dict[str, dict[tuple[bytes, RowKey], int]] = {}
-        """By address: the stamps of the tombstones that were dropped there, by replica and key."""
+        """By address: the stamps of the tombstones that were dropped there, by the place of the rows and key."""
         self._cuts: dict[Cut, dict[str, Stamp]] = {}
         self._unsynced: dict[Replica, deque[tuple[int, Cut, dict[str, Stamp]]]] = {}
         self.by_value: dict[str, set[int]] = {}
@@ -39,23 +40,28 @@ class Rows(Invariant):
         self._unsynced[replica] = deque()
         forgotten = self._forgotten.setdefault(replica.state.identity.address, {})
         for writer, role in saved.roles.items():
+            place = role.place or writer
             for row in role.rows:
                 key = row.record.tenure, row.record.key
-                self._stamps[replica, writer, key] = row.record.stamp
-                forgotten.pop((writer, key), None)
+                self._stamps[replica, place, key] = row.record.stamp
+                forgotten.pop((place, key), None)
+            if role.shard:
+                self._check_cut(replica, role.shard, role.vector, role.rows)
 
     def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
         """Rows change."""
         for change in changes:
             match change:
-                case SetRow(role, row):
-                    self._set(replica, role, row.record)
-                case DropRow(role, tenure, key):
-                    self._drop(replica, role, (tenure, key))
-                case LogOp(role, _, op):
+                case SetRow(place, row):
+                    self._set(replica, place, row.record)
+                case DropRow(place, tenure, key):
+                    self._drop(replica, place, (tenure, key))
+                case LogOp(writer, _, op):
                     for record in op.records:
-                        self._logged(replica, role, record)
-                case SetVector(_, shard, vector):
+                        self._logged(replica, writer, record)
+                case SetVector(_, shard, vector) if shard:
+                    if own := replica.state.roles.get(shard):
+                        self._check_cut(replica, shard, vector, own.store)
                     cut = (shard, replica.state.epoch, frozenset(vector.items()))
                     self._unsynced[replica].append((position, cut, self._live(replica, shard)))
                 case _:
@@ -78,23 +84,33 @@ class Rows(Invariant):
             if row.record.value is not None and configuration.slots[slot_of(row.record.key)] == row.record.tenure
         }
 
-    def _set(self, replica: Replica, role: bytes, record: Record) -> None:
-        last = self._stamps.get((replica, role, (record.tenure, record.key)))
+    def _check_cut(self, replica: Replica, shard: str, vector: VersionVector, rows: Iterable[Row]) -> None:
+        """What a replica has is a causal cut: it keeps no rows of a copy that is not whole."""
+        for row in rows:
+            if row.counter > vector.get(row.writer, 0):
+                address, record = replica.state.identity.address, row.record
+                what = f"{record.key} := {record.value!r} of {row.writer.hex()}:{row.counter}"
+                self.accuse("rows-within-vector", f"{address} has {what} in {shard}, which is beyond its vector")
+                return
+
+    def _set(self, replica: Replica, place: bytes, record: Record) -> None:
+        last = self._stamps.get((replica, place, (record.tenure, record.key)))
         if last and record.stamp <= last:
             self._complain("last-writer-wins", replica, record, f"it had one with the larger stamp {last[0]}")
-        self._stamps[replica, role, (record.tenure, record.key)] = record.stamp
+        self._stamps[replica, place, (record.tenure, record.key)] = record.stamp
 
-    def _drop(self, replica: Replica, role: bytes, key: RowKey) -> None:
-        stamp = self._stamps.pop((replica, role, key), (0, b""))[0]
-        self._forgotten[replica.state.identity.address][role, key] = stamp
+    def _drop(self, replica: Replica, place: bytes, key: RowKey) -> None:
+        stamp = self._stamps.pop((replica, place, key), (0, b""))[0]
+        self._forgotten[replica.state.identity.address][place, key] = stamp
 
-    def _logged(self, replica: Replica, role: bytes, record: Record) -> None:
+    def _logged(self, replica: Replica, writer: bytes, record: Record) -> None:
         if record.value is not None:
             self.by_value.setdefault(record.value.decode("utf-8", "replace"), set()).add(record.hlc)
         if record.request:
             self.by_request.setdefault(record.request, set()).add(record.hlc)
-        forgotten = self._forgotten[replica.state.identity.address].get((role, (record.tenure, record.key)), 0)
-        if record.hlc <= forgotten and self.monitor.trusting and _is_needed(replica, role, record):
+        place = next((own.place for own in replica.state.roles.values() if own.writer == writer), writer)
+        forgotten = self._forgotten[replica.state.identity.address].get((place, (record.tenure, record.key)), 0)
+        if record.hlc <= forgotten and self.monitor.trusting and _is_needed(replica, writer, record):
             self._complain("collected-too-early", replica, record, f"a tombstone of {forgotten} is forgotten already")
 
     def _compare(self, replica: Replica, cut: Cut, live: dict[str, Stamp]) -> None:

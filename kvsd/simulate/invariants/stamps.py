@@ -26,7 +26,7 @@ class Stamps(Invariant):
         """What the disk knows."""
         for writer, role in saved.roles.items():
             for row in role.rows:
-                self._hold(replica, writer, row)
+                self._hold(replica, role.place or writer, row)
 
     def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
         """Ops are applied, and rows change; the one who issues an op is the first to apply it."""
@@ -37,10 +37,10 @@ class Stamps(Invariant):
                         self._check(replica, op)
                     if op.is_own:
                         self._stamps[op.writer, op.counter] = op.record.hlc
-                case SetRow(role, row):
-                    self._hold(replica, role, row)
-                case DropRow(role, tenure, key):
-                    self._rows.pop((replica, role, (tenure, key)), None)
+                case SetRow(place, row):
+                    self._hold(replica, place, row)
+                case DropRow(place, tenure, key):
+                    self._rows.pop((replica, place, (tenure, key)), None)
                 case _:
                     pass
 
@@ -51,12 +51,14 @@ class Stamps(Invariant):
             address = replica.state.identity.address
             self.accuse("clock-past-all", f"{address} holds a row of {latest}, its clock is only at {clock}")
 
-    def _hold(self, replica: Replica, role: bytes, row: Row) -> None:
-        self._rows[replica, role, (row.record.tenure, row.record.key)] = row.record.hlc
+    def _hold(self, replica: Replica, place: bytes, row: Row) -> None:
+        self._rows[replica, place, (row.record.tenure, row.record.key)] = row.record.hlc
         self._latest[replica] = max(row.record.hlc, self._latest.get(replica, 0))
 
     def _check(self, replica: Replica, op: Op) -> None:
-        if op.record.hlc <= (there := self._rows.get((replica, op.writer, (op.record.tenure, op.record.key)), 0)):
+        role = replica.state.roles.get(op.shard)
+        place = role.place if role else op.writer
+        if op.record.hlc <= (there := self._rows.get((replica, place, (op.record.tenure, op.record.key)), 0)):
             self._complain("write-takes-effect", replica, op, f"the version that was there has the stamp {there}")
         for vector in op.record.dependencies.values():
             for dot in vector.items():

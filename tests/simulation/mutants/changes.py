@@ -92,7 +92,7 @@ def departed_struck_out_behind_importers(planting: Planting) -> None:
 
 def departed_not_asked(planting: Planting) -> None:
     """Those who stay fetch the writes of the departed."""
-    planting.rewrite(AntiEntropy, "_peers", ("roster.shard(shard).everyone()", "roster.shard(shard).replicas()"))
+    planting.rewrite(Reports, "everyone", ("roster.shard(shard).everyone()", "roster.shard(shard).replicas()"))
 
 
 def collected_while_some_departed(planting: Planting) -> None:

@@ -3,8 +3,8 @@ Defects of durability: things are said before they are on disk, or the disk is n
 """
 
 from kvsd.journal import Journal
-from kvsd.replication.antientropy import AntiEntropy
 from kvsd.replication.broadcast import Broadcast
+from kvsd.replication.giving import Giving
 from kvsd.replication.heartbeats import Heartbeats
 from kvsd.replication.role import Role
 from kvsd.replication.serving import Serving
@@ -38,7 +38,7 @@ def pushed_before_sync(planting: Planting) -> None:
 def given_before_sync(planting: Planting) -> None:
     """Ops are given to who pulls them only once they are durable."""
     planting.rewrite(
-        AntiEntropy,
+        Giving,
         "give",
         ("PullOps(message.id, role.shard, ops, more)", "PullOps(message.id, role.shard, ops, more), 0"),
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from tests.simulation.mutants import (
     changes,
     consensus,
+    copies,
     delivery,
     durability,
     links,
@@ -22,7 +23,7 @@ from tests.simulation.mutants import (
 from tests.simulation.mutants.planting import KINDS, KINDS_WITH_CHANGES, KINDS_WITH_OLD_DISKS, Mutant, Plant
 
 QUIET = (tokens, delivery, durability, restarts, winners, stability, repair, retries, links)
-RESTLESS = (changes, reshards, consensus)
+RESTLESS = (changes, reshards, copies, consensus)
 """Those of rules for a cluster that changes."""
 THEMES = (*QUIET, *RESTLESS)
 

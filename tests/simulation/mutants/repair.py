@@ -12,7 +12,7 @@ from tests.simulation.mutants.planting import Plant, Planting
 
 def lost_answer_awaited_for_ever(planting: Planting) -> None:
     """A pull that gets no answer is tried again."""
-    late = "pulling and now - pulling.since > self._state.limits.pull_timeout_seconds"
+    late = "now - pulling.since > self._state.limits.pull_timeout_seconds"
     planting.rewrite(AntiEntropy, "tick", (late, "False"))
 
 
@@ -29,7 +29,7 @@ def page_taken_for_all(planting: Planting) -> None:
 
 def last_page_taken_for_all(planting: Planting) -> None:
     """Of a copy all pages are taken over."""
-    planting.rewrite(AntiEntropy, "pulled_rows", ("pulling.rows += message.rows", "pulling.rows = message.rows"))
+    planting.rewrite(AntiEntropy, "_set_aside", ("pulling.rows += message.rows", "pulling.rows = message.rows"))
 
 
 def page_skips_a_row(planting: Planting) -> None:
@@ -40,19 +40,19 @@ def page_skips_a_row(planting: Planting) -> None:
 
 def copy_without_rows(planting: Planting) -> None:
     """A copy takes over rows, not only what they amount to."""
-    planting.rewrite(Role, "absorb", ("for row in rows:", "for row in ():"))
+    planting.rewrite(Role, "take_in", ("for row in rows:", "for row in ():"))
 
 
 def copy_not_filtered(planting: Planting) -> None:
     """Rows of a copy that are known already, and may have been deleted and collected since, are left out."""
-    planting.rewrite(Role, "absorb", ("if row.counter <= self.vector.get(row.writer, 0):", "if False:"))
+    planting.rewrite(Role, "take_in", ("if row.counter <= self.vector.get(row.writer, 0):", "if False:"))
 
 
 def copy_not_compared(planting: Planting) -> None:
     """A row of a copy replaces only what it beats."""
     witness = "self._clock.witness(row.record.hlc)"
     forced = "self.store._rows.pop((row.record.tenure, row.record.key), None)"
-    planting.rewrite(Role, "absorb", (witness, f"{witness}; {forced}"))
+    planting.rewrite(Role, "take_in", (witness, f"{witness}; {forced}"))
 
 
 def log_kept_over_copy(planting: Planting) -> None:

@@ -3,9 +3,9 @@ Defects of reshards: slots are handed over before all is there, or what was writ
 """
 
 from kvsd.replication import resharding, wishes
-from kvsd.replication.antientropy import AntiEntropy
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.exporting import Exports
+from kvsd.replication.giving import Giving
 from kvsd.replication.importing import Imports
 from kvsd.replication.marks import Marks
 from kvsd.replication.past import Past
@@ -107,9 +107,7 @@ def marks_not_kept(planting: Planting) -> None:
 
 def marks_not_copied(planting: Planting) -> None:
     """A copy of rows brings along what the shard was shown."""
-    planting.rewrite(
-        AntiEntropy, "_give_rows", ("role.marks.merged(Marks(forgotten=role.collected.latest))", "NO_MARKS")
-    )
+    planting.rewrite(Giving, "_give_rows", ("role.marks.merged(Marks(forgotten=role.collected.latest))", "NO_MARKS"))
 
 
 def marks_replaced(planting: Planting) -> None:

@@ -2,8 +2,8 @@
 Defects of requests that are tried again, by a client or by the node that sends them on.
 """
 
-from kvsd.replication.antientropy import AntiEntropy
 from kvsd.replication.forwarding import Forwarding
+from kvsd.replication.giving import Giving
 from kvsd.replication.role import Role
 from kvsd.replication.serving import Serving
 from tests.simulation.mutants.planting import Plant, Planting
@@ -46,7 +46,7 @@ def requests_of_others_not_remembered(planting: Planting) -> None:
 def requests_not_copied(planting: Planting) -> None:
     """A copy brings the requests along that led to its rows."""
     copied = "[] if cursor else role.requests.beyond(message.vector, limits.page_requests)"
-    planting.rewrite(AntiEntropy, "_give_rows", (copied, "[]"))
+    planting.rewrite(Giving, "_give_rows", (copied, "[]"))
 
 
 DEFECTS: list[Plant] = [

@@ -19,7 +19,7 @@ from kvsd.replication.messages import (
 )
 from kvsd.replication.requests import AddNode
 from tests.pure import ADDRESSES, PureCluster
-from tests.simulation.mutants import late_writes
+from tests.simulation.mutants import late_writes, learners
 
 Scene = Callable[[], list[str]]
 ME, OTHER, THIRD = ADDRESSES[:3]
@@ -160,6 +160,8 @@ SCENES: dict[str, Scene] = {
     "departed-not-asked": late_writes.fetched_from_the_departed,
     "collected-while-some-departed": late_writes.deletion_while_some_departed,
     "settled-without-agreement": late_writes.settled_while_they_differ,
+    "half-a-copy-stays-after-a-start": learners.crash_during_a_copy,
+    "copy-that-lacks-what-is-here": learners.written_during_a_copy,
     "collected-before-losses-settle": late_writes.deletion_before_losses_settle,
 }
 """By the name of a defect, the scene that shows it."""
