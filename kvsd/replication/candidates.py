@@ -2,6 +2,7 @@
 Whom to ask: the members of a shard in the order in which a request is best put to them.
 """
 
+from kvsd.replication.marks import NO_MARKS
 from kvsd.replication.past import Past
 from kvsd.replication.reports import Reports
 from kvsd.replication.requests import CountKeys, Put, Question
@@ -22,6 +23,8 @@ class Candidates:
         others = self._state.others(shard)
         turn = self._turn(request) % len(others) if others else 0
         in_turn = others[turn:] + others[:turn]
+        if self._is_all_one(request):
+            return in_turn
         return sorted(
             in_turn, key=lambda address: (not self._is_ready(address, request), not self._holds(address, request))
         )
@@ -30,6 +33,12 @@ class Candidates:
         """The members that are known to have what the request depends on."""
         in_order = self.in_order(shard, request)
         return [a for a in in_order if self._is_ready(a, request) and self._holds(a, request)]
+
+    def _is_all_one(self, request: Question) -> bool:
+        """Whether any member will do: nothing of the key has to be copied, and the request depends on nothing."""
+        if isinstance(request, CountKeys):
+            return True
+        return not request.token.dependencies and self._past.is_ready(NO_MARKS, self._state.shard_of(request.key)[0])
 
     def _is_ready(self, address: str, request: Question) -> bool:
         if isinstance(request, CountKeys):

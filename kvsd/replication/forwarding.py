@@ -62,7 +62,7 @@ class Forwarding:
             return self.request
         if isinstance(self.request, Put):
             return replace(self.request, wait=wait, tried=self.tried)
-        return replace(self.request, wait=wait)
+        return self.request if self.request.wait == wait else replace(self.request, wait=wait)
 
 
 class Forwards:
