@@ -80,6 +80,7 @@ class Insight:
             clock_ahead_ms=state.liveness.clock_ahead_ms(),
             storage_full=state.disk.full,
             waiting=len(self._replica.waiting),
+            unconfirmed=len(self._replica.concerns),
             forwards_under_way=len(self._replica.forwards),
             forwards_total=self._replica.forwards.total,
             dropped_ops=self._replica.broadcast.dropped,

@@ -1,7 +1,7 @@
 """
 Correspondence with peers: envelopes sealed and opened, in two lanes for each peer.
 
-What somebody waits for (requests that are forwarded, and their outcomes) has a lane of its own: it is small, and would
+What somebody waits for (requests that are forwarded, their outcomes, and acknowledgements) has a lane of its own: it is small, and would
 otherwise wait behind pages of a copy.  An answer to a POST carries what is ready in the same lane.  Between the lanes
 there is no order, and nothing in the core relies on one.
 """
@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from kvsd.link import Link
 from kvsd.ports import PeerUnreachable, Transport
 from kvsd.replication.liveness import Fate
-from kvsd.replication.messages import Forward, Forwarded, Message, Sender
+from kvsd.replication.messages import Acknowledged, Forward, Forwarded, Message, Sender
 from kvsd.replication.state import State
 from kvsd.wire import EnvelopeCodec, WireError, encode_message
 
@@ -32,7 +32,7 @@ class Lane(Enum):
 
 def lane_of(message: Message) -> Lane:
     """The lane of a message."""
-    return Lane.QUICK if isinstance(message, Forward | Forwarded) else Lane.USUAL
+    return Lane.QUICK if isinstance(message, Forward | Forwarded | Acknowledged) else Lane.USUAL
 
 
 Way = tuple[str, Lane]

@@ -177,6 +177,7 @@ def _store(status: Status) -> Iterator[Metric]:
 
 def _work(status: Status) -> Iterator[Metric]:
     yield _gauge("kvsd_waiting_requests", "Requests that wait for what they depend on.", status.waiting)
+    yield _gauge("kvsd_unconfirmed_writes", "Writes that wait until enough replicas have them.", status.unconfirmed)
     yield _gauge(
         "kvsd_forwards_under_way",
         "Requests sent on to another node and not answered yet.",

@@ -131,6 +131,7 @@ class NodeService(Service):
         return RequestLimits(
             max_key_length=self._settings.max_key_length,
             max_body_bytes=self._settings.max_body_bytes,
+            concern=self._settings.write_concern,
         )
 
     def _listening(self, port: IListeningPort) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kvsd.replication.configuration import Configuration, ConfigurationError, founding_configuration
+from kvsd.replication.requests import Concern, read_concern
 
 DEFAULT_MAX_BODY_BYTES = 1024 * 1024
 DEFAULT_MAX_KEY_LENGTH = 50
@@ -34,6 +35,7 @@ class Settings:
     fsync: bool
     max_key_length: int
     max_body_bytes: int
+    write_concern: Concern
 
 
 def read_settings(options: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
@@ -62,6 +64,7 @@ def read_settings(options: Mapping[str, object], environment: Mapping[str, str])
         max_body_bytes=_number(
             "max-body-bytes", given("max-body-bytes", ""), DEFAULT_MAX_BODY_BYTES, LARGEST_MAX_BODY_BYTES
         ),
+        write_concern=_write_concern(given("write-concern", "")),
     )
 
 
@@ -125,6 +128,15 @@ def _secret(path: str | None, text: str) -> bytes:
     if not secret:
         raise SettingsError(f"secret-file is empty: {path}")
     return secret
+
+
+def _write_concern(text: str | None) -> Concern:
+    try:
+        return 1 if text is None else read_concern(text)
+    except ValueError:
+        raise SettingsError(
+            f'write-concern is malformed: {text!r:.40} is not a whole number from 1, "majority" or "all"'
+        ) from None
 
 
 def _number(name: str, text: str | None, default: int, most: int = MAX_NUMBER) -> int:

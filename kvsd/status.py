@@ -39,6 +39,8 @@ class Status:
     """Writes that arrived and were let go for want of room; they are fetched again."""
 
     waiting: int = 0
+    unconfirmed: int = 0
+    """Writes that were carried out here and wait until enough replicas have them."""
     forwards_under_way: int = 0
     forwards_total: int = 0
 

@@ -24,6 +24,7 @@ class Options(usage.Options):
         ["listen", None, None, "The endpoint to listen at; by default tcp: and the port of the address (KVSD_LISTEN)."],
         ["secret-file", None, None, "A file with the cluster's secret, instead of KVSD_SECRET (KVSD_SECRET_FILE)."],
         ["max-key-length", None, None, "The longest key, in characters (50)."],
+        ["write-concern", None, None, "Replicas to have a write where nothing is asked: 1, 2, …, majority, all (1)."],
         ["max-body-bytes", None, None, "The largest request body, in bytes (1048576)."],
     ]
     optFlags = [  # noqa: RUF012 (the framework's way to declare options)

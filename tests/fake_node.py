@@ -131,9 +131,11 @@ class FakeNode:
         fields = msgspec.json.decode(request.content or b"{}", type=dict[str, msgspec.Raw])
         token = msgspec.json.decode(fields.get("causal-metadata", b"null"))
         self._clock += 1
-        carried_out = {"causal-metadata": f"{token or 'token'}.{self._clock}", "shard-id": "s1"}
+        carried_out: dict[str, Any] = {"causal-metadata": f"{token or 'token'}.{self._clock}", "shard-id": "s1"}
         if request.method == "PUT":
             status, result = (200, "replaced") if key in self.keys else (201, "created")
+            if "w" in parse_qs(urlsplit(request.target).query):
+                carried_out["durability"] = {"replicas": 2, "of": 3}
             self.keys[key] = fields["value"]
             return status, {"result": result, **carried_out}
         if key not in self.keys:

@@ -79,7 +79,7 @@ class Member:
             created=row is None or row.record.is_tombstone,
             over=row.record.hlc if row else 0,
         )
-        self.broadcast.issue(role, record, dict(dependencies))
+        self.broadcast.issue(role, record, dict(dependencies), acknowledge=False)
         self.settle()
         return next(op for op in role.log if (op.writer, op.counter) == (role.writer, record.origin.counter))
 

@@ -166,6 +166,8 @@ REQUESTS: dict[type[Question], st.SearchStrategy[Question]] = {
         request=request_ids,
         stamp=stamps,
         tried=st.booleans(),
+        concern=st.sampled_from(("majority", "all")) | st.integers(1, 10**asked.MAX_DIGITS - 1),
+        within=st.none() | seconds,
     ),
     asked.CountKeys: built(asked.CountKeys, shard=shards, slots=st.none() | several(slots), tenure=st.none() | tenures),
 }
@@ -183,7 +185,10 @@ lacks = built(
 )
 VERDICTS: dict[type[Verdict], st.SearchStrategy[Verdict]] = {
     asked.Found: built(asked.Found, shard=shards, token=tokens, value=st.binary(max_size=12)),
-    asked.Written: built(asked.Written, shard=shards, token=tokens, existed=st.booleans()),
+    asked.Written: built(asked.Written, shard=shards, token=tokens, existed=st.booleans(), replicas=counts, of=counts),
+    asked.Unconfirmed: built(
+        asked.Unconfirmed, shard=shards, token=tokens, existed=st.booleans(), replicas=counts, of=counts
+    ),
     asked.Absent: built(asked.Absent, shard=shards, token=tokens),
     asked.Unmet: built(asked.Unmet, shard=shards, missing=some(lacks), epoch_needed=epochs, epoch=epochs),
     asked.Unavailable: built(asked.Unavailable, shard=shards),
@@ -217,7 +222,8 @@ MESSAGES: dict[type[Message], st.SearchStrategy[Message]] = {
     ),
     said.Bind: built(said.Bind),
     said.Bound: built(said.Bound, instance=instances),
-    said.Push: built(said.Push, ops=some(ops, 2)),
+    said.Push: built(said.Push, ops=some(ops, 2), acknowledge=st.booleans()),
+    said.Acknowledged: built(said.Acknowledged, shard=shards, role=any_writers, writer=any_writers, counter=counters),
     said.Pull: built(said.Pull, id=numbers, shard=shards, vector=any_vectors, copy=numbers, cursor=counts),
     said.PullOps: built(said.PullOps, id=numbers, shard=shards, ops=some(ops, 2), more=st.booleans()),
     said.PullRows: built(

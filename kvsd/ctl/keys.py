@@ -20,8 +20,12 @@ from kvsd.ctl.options import Call, FunctionT, pass_call, shared
 from kvsd.ctl.session import TOKEN, Session, load
 from kvsd.ctl.words import harmless
 
-CARRIED_OUT = (200, 201, 404)
-WAIT_HINT = {503: "'--wait SECONDS' waits for missing causes; 'kvsctl status' shows what is amiss"}
+CARRIED_OUT = (200, 201, 404, 504)
+HINTS = {
+    503: "'--wait SECONDS' waits for missing causes; 'kvsctl status' shows what is amiss",
+    504: "it is written, and will be at the other replicas once they are up: 'kvsctl status'",
+}
+WORDS = ("majority", "all")
 
 
 def path_of(key: str) -> str:
@@ -66,7 +70,13 @@ def value_given(value: str) -> str:
 
 
 def ask(
-    cluster: Cluster, session: Session, method: str, key: str, value: str | None, wait_seconds: int | None
+    cluster: Cluster,
+    session: Session,
+    method: str,
+    key: str,
+    value: str | None,
+    wait_seconds: int | None,
+    concern: str | None = None,
 ) -> Reply:
     """Send a request about a key with the session's token, and keep the token of the answer."""
     fields = f'"{TOKEN}": {json.dumps(session.token)}'
@@ -74,10 +84,11 @@ def ask(
     headers = {"Prefer": f"wait={wait_seconds}"} if wait_seconds else {}
     if method != "GET":
         headers["Idempotency-Key"] = uuid.uuid4().hex
-    reply = cluster.ask(method, path_of(key), content.encode(), headers, more_seconds=wait_seconds or 0)
+    path = path_of(key) + (f"?w={concern}" if concern else "")
+    reply = cluster.ask(method, path, content.encode(), headers, more_seconds=wait_seconds or 0)
     if reply.status in CARRIED_OUT:
         session.take(reply)
-    return reply.ok(WAIT_HINT)
+    return reply.ok(HINTS)
 
 
 def value_text(reply: Reply) -> str:
@@ -97,6 +108,21 @@ def about_keys(function: FunctionT) -> FunctionT:
         help="Let the node wait so long for causes that it lacks.",
     )  # fmt: skip
     return shared(session(wait(function)))
+
+
+def _checked(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is None or value in WORDS or (value.isascii() and value.isdecimal() and value.strip("0")):
+        return value
+    raise click.BadParameter('it is a whole number from 1, "majority" or "all"')
+
+
+def writing(function: FunctionT) -> FunctionT:
+    """Give a verb the options that those that write have."""
+    concern = click.option(
+        "--w", "concern", metavar="REPLICAS", callback=_checked,
+        help='How many replicas are to have it before it is acknowledged: a number, "majority" or "all".',
+    )  # fmt: skip
+    return about_keys(concern(function))
 
 
 def one(call: Call, session_file: Path | None, *request: Any) -> Reply:
@@ -129,31 +155,33 @@ def get(call: Call, key: str, session: Path | None, wait_seconds: int | None) ->
 @click.command()
 @click.argument("key")
 @click.argument("value")
-@about_keys
+@writing
 @pass_call
-def put(call: Call, key: str, value: str, session: Path | None, wait_seconds: int | None) -> None:
+def put(call: Call, key: str, value: str, session: Path | None, wait_seconds: int | None, concern: str | None) -> None:
     """
     Write a key.
 
     VALUE is JSON if it can be read as JSON, else a string; '-' reads it from standard input. To store a string that
     looks like JSON, quote it: '"42"'. A value that begins with a dash goes after '--'.
     """
-    reply = one(call, session, "PUT", key, value_given(value), wait_seconds)
+    reply = one(call, session, "PUT", key, value_given(value), wait_seconds, concern)
     if not call.as_json:
         call.screen().say(done(reply, key))
 
 
 @click.command()
 @click.argument("key")
-@about_keys
+@writing
 @pass_call
-def delete(call: Call, key: str, session: Path | None, wait_seconds: int | None) -> None:
+def delete(call: Call, key: str, session: Path | None, wait_seconds: int | None, concern: str | None) -> None:
     """Delete a key."""
-    reply = one(call, session, "DELETE", key, None, wait_seconds)
+    reply = one(call, session, "DELETE", key, None, wait_seconds, concern)
     if not call.as_json:
         call.screen().say(done(reply, key))
 
 
 def done(reply: Reply, key: str) -> str:
-    """What a write did, in words."""
-    return f"{reply.body.get('result', 'done')} {harmless(key)} in {reply.body.get('shard-id', '?')}"
+    """What a write did, in words; and how many replicas have it, where that was asked."""
+    durability = reply.body.get("durability")
+    reached = f", on {durability.get('replicas')} of {durability.get('of')}" if isinstance(durability, dict) else ""
+    return f"{reply.body.get('result', 'done')} {harmless(key)} in {reply.body.get('shard-id', '?')}{reached}"

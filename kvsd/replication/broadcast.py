@@ -26,24 +26,26 @@ class Broadcast:
         self.dropped = 0
         """How many ops found no room in the hold-back queue."""
 
-    def issue(self, role: Role, record: Record, dependencies: VersionVector) -> None:
-        """Apply a new write of this node's and send it to the other replicas."""
-        self._issue(role, Op(role.shard, role.writer, record.origin.counter, record.epoch, dependencies, (record,)))
+    def issue(self, role: Role, record: Record, dependencies: VersionVector, *, acknowledge: bool) -> None:
+        """Apply a new write of this node's and send it to the other replicas, which may be asked to acknowledge it."""
+        op = Op(role.shard, role.writer, record.origin.counter, record.epoch, dependencies, (record,))
+        self._issue(role, Push([op], acknowledge))
 
     def take_over(self, role: Role, records: Sequence[Record], requests: Sequence[CarriedOut], marks: Marks) -> None:
         """Have a shard take over records that were written elsewhere, and mark what it was shown with that."""
         counter = role.vector.get(role.writer, 0) + 1
         seen = dict(role.vector)
         epoch = self._state.epoch
-        self._issue(role, Op(role.shard, role.writer, counter, epoch, seen, tuple(records), tuple(requests), marks))
+        op = Op(role.shard, role.writer, counter, epoch, seen, tuple(records), tuple(requests), marks)
+        self._issue(role, Push([op]))
 
-    def _issue(self, role: Role, op: Op) -> None:
+    def _issue(self, role: Role, push: Push) -> None:
         state, roster = self._state, self._state.roster
         assert roster is not None and roster.serves(role.shard), "only members write"
-        self._apply(role, op)
+        self._apply(role, push.ops[0])
         for address in addresses(roster.shard(role.shard).replicas()):
             if state.usable(address):
-                state.out.send(address, Push([op]))
+                state.out.send(address, push)
 
     def deliver(self, ops: Iterable[Op], now: float) -> list[Role]:
         """Take in ops of peers, if there is room on the disk; returns the roles in which something was applied."""

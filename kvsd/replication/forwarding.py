@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from kvsd.replication.candidates import Candidates
+from kvsd.replication.concern import patience
 from kvsd.replication.effects import Now, Ticket
 from kvsd.replication.messages import Forward, Forwarded
 from kvsd.replication.requests import (
@@ -132,7 +133,8 @@ class Forwards:
     def _send(self, forwarding: Forwarding, peer: str, wait: float, now: Now) -> None:
         self._count += 1
         forwarding.peer = peer
-        forwarding.deadline = now.monotonic + self._state.limits.forward_seconds + wait
+        wait_there = wait + patience(forwarding.request, self._state.limits)
+        forwarding.deadline = now.monotonic + self._state.limits.forward_seconds + wait_there
         self._under_way[self._count] = forwarding
         self._state.out.send(peer, Forward(self._count, forwarding.attempt(wait)), after=0)
 

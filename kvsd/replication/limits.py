@@ -23,6 +23,8 @@ class Limits:
 
     A member that falls silent is suspected sooner than that, and then the next one is asked at once.
     """
+    concern_seconds: float = 5.0
+    """For how long an acknowledgement waits for replicas, where its client said nothing of that."""
     moment_seconds: float = 0.1
     """How long a request waits unasked for writes that are on their way from nodes that are alive."""
     pull_grace_seconds: float = 0.2
@@ -57,6 +59,8 @@ class Limits:
     holdback_bytes: int = 32 * 1024 * 1024
     waiters: int = 1_000
     forwards: int = 10_000
+    concerns: int = 10_000
+    """How many acknowledgements wait for replicas."""
     requests: int = 65_536
     """How many recent requests with an id are remembered."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
 
-from kvsd.replication.causality import Dependencies, VersionVector, Writer
+from kvsd.replication.causality import Counter, Dependencies, VersionVector, Writer
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.marks import NO_MARKS, Marks
 from kvsd.replication.placement import Tenure
@@ -58,9 +58,19 @@ class Bound(Struct, frozen=True, array_like=True, tag=True):
 
 
 class Push(Struct, frozen=True, array_like=True, tag=True):
-    """New ops of a shard."""
+    """New ops of a shard; ``acknowledge`` says that their writer waits until the receiver has them on disk."""
 
     ops: list[Op]
+    acknowledge: bool = False
+
+
+class Acknowledged(Struct, frozen=True, array_like=True, tag=True):
+    """A replica (``role``) of a shard has all ops of a writer up to a counter on its disk."""
+
+    shard: str
+    role: Writer
+    writer: Writer
+    counter: Counter
 
 
 class Pull(Struct, frozen=True, array_like=True, tag=True):
@@ -238,6 +248,7 @@ Message = (
     | Bind
     | Bound
     | Push
+    | Acknowledged
     | Pull
     | PullOps
     | PullRows

@@ -16,9 +16,11 @@ rules that hold throughout:
 
 from collections.abc import Iterable, Sequence
 
+from kvsd.replication.acknowledging import Acknowledging
 from kvsd.replication.administration import Administration
 from kvsd.replication.antientropy import AntiEntropy
 from kvsd.replication.broadcast import Broadcast
+from kvsd.replication.concern import Concerns
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.consensus import Consensus
 from kvsd.replication.duties import Duties
@@ -33,6 +35,7 @@ from kvsd.replication.limits import Limits
 from kvsd.replication.liveness import Fate
 from kvsd.replication.membership import Membership
 from kvsd.replication.messages import (
+    Acknowledged,
     Announce,
     AskConfiguration,
     Bind,
@@ -75,10 +78,12 @@ class Replica:
         self.broadcast = Broadcast(self.state)
         self.antientropy = AntiEntropy(self.state)
         self.giving = Giving(self.state)
-        self.serving = Serving(self.state, self.stability, self.broadcast)
-        self.waiting = Waiting(self.state, self.serving, self.antientropy)
+        self.acknowledging = Acknowledging(self.state)
+        self.concerns = Concerns(self.state)
+        self.serving = Serving(self.state, self.stability, self.broadcast, self.concerns)
+        self.waiting = Waiting(self.state, self.serving, self.concerns, self.antientropy)
         self.forwards = Forwards(self.state)
-        self.routing = Routing(self.state, self.serving, self.waiting, self.forwards)
+        self.routing = Routing(self.state, self.serving, self.concerns, self.waiting, self.forwards)
         self.exports = Exports(self.state)
         self.imports = Imports(self.state, self.broadcast, self.exports)
         self.voting = Voting(self.state)
@@ -122,6 +127,7 @@ class Replica:
     def cancel(self, ticket: Ticket) -> list[Effect]:
         """The client is gone; what it asked for may still happen."""
         self.waiting.cancel(ticket)
+        self.concerns.cancel(ticket)
         self.forwards.cancel(ticket)
         self.administration.cancel(ticket)
         return self._effects()
@@ -129,6 +135,7 @@ class Replica:
     def stop(self, now: Now) -> list[Effect]:
         """The node is about to end: whoever waits is answered."""
         self.waiting.expire(now)
+        self.concerns.expire()
         self.administration.expire()
         return self._effects()
 
@@ -162,6 +169,7 @@ class Replica:
             case Heartbeat():
                 self.heartbeats.heard(sender, message, now)
                 self.stability.refresh()
+                self.concerns.reported()
             case Announce():
                 self.membership.announce(sender, now.monotonic)
             case Forward():
@@ -176,6 +184,10 @@ class Replica:
         match message:
             case Push():
                 self.broadcast.deliver(message.ops, now.monotonic)
+                if message.acknowledge:
+                    self.acknowledging.wished(peer, message.ops)
+            case Acknowledged():
+                self.concerns.acknowledged(peer, message)
             case Pull():
                 self.giving.give(peer, message)
             case PullOps():
@@ -211,6 +223,7 @@ class Replica:
         self.antientropy.tick(now.monotonic)
         self.imports.tick(now.monotonic)
         self.waiting.tick(now)
+        self.concerns.tick(now)
         for ended in self.forwards.tick(now):
             self.routing.end(ended, now)
         self.stability.tick(now.monotonic)
@@ -235,6 +248,7 @@ class Replica:
         self._epoch = state.epoch
         self.stability.refresh()
         self.imports.adopted(now.monotonic)
+        self.concerns.adopted()
         self.administration.adopted(now.monotonic)
         for role in state.roles.values():
             self.broadcast.drain(role)
@@ -265,6 +279,7 @@ class Replica:
         self.state.now = now
         epoch = self.state.disk.epoch
         self.state.disk.synced(position, now.monotonic)
+        self.acknowledging.tell()
         if self.state.disk.epoch != epoch:
             self.heartbeats.tell_all(now)
         return self._effects()

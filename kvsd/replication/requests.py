@@ -5,7 +5,7 @@ Everything here is a plain value.  What is expected (a missing key, an unmet cau
 outcome, not an exception.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -13,6 +13,21 @@ from kvsd.replication.record import RequestId
 from kvsd.replication.token import Stamp, Token
 
 Seconds = Annotated[float, Meta(ge=0, le=3600)]
+MAX_DIGITS = 9
+Concern = Annotated[int, Meta(ge=1, lt=10**MAX_DIGITS)] | Literal["majority", "all"]
+"""How many members of a shard are to have a write on disk before it is acknowledged."""
+NO_CONCERN = 'w must be a whole number from 1, "majority" or "all"'
+
+
+def read_concern(text: str) -> Concern:
+    """A write concern from its text.  Raises ValueError, with a sentence for people."""
+    match text:
+        case "majority" | "all":
+            return text
+        case _ if text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS and int(text) >= 1:
+            return int(text)
+        case _:
+            raise ValueError(NO_CONCERN)
 
 
 class Get(Struct, frozen=True, array_like=True, tag=True):
@@ -30,7 +45,8 @@ class Put(Struct, frozen=True, array_like=True, tag=True):
     ``request`` is the id by which a retry is recognised, empty for none.  ``stamp`` is what the version is stamped with
     (0: whoever carries it out draws one).  A write that is forwarded has its stamp drawn before the first try: however
     often it is carried out, and however late, it is the same version, and can't undo what came after it.  ``tried``
-    says that an earlier try may have succeeded.
+    says that an earlier try may have succeeded.  ``concern`` is how many replicas are to have it before it is
+    acknowledged, ``within`` for how long that may take (None: as long as is usual).
     """
 
     key: str
@@ -40,6 +56,8 @@ class Put(Struct, frozen=True, array_like=True, tag=True):
     request: RequestId = ""
     stamp: Stamp = 0
     tried: bool = False
+    concern: Concern = 1
+    within: Seconds | None = None
 
 
 class CountKeys(Struct, frozen=True, array_like=True, tag=True):
@@ -106,11 +124,27 @@ class Found(Struct, frozen=True, array_like=True, tag=True):
 
 
 class Written(Struct, frozen=True, array_like=True, tag=True):
-    """The write was carried out; ``existed`` says whether there was a live version before it."""
+    """
+    The write was carried out; ``existed`` says whether there was a live version before it.
+
+    So many ``replicas`` out of so many are known to have it on disk; 0 ``of`` 0 where nobody asked.
+    """
 
     shard: str
     token: Token
     existed: bool
+    replicas: int = 0
+    of: int = 0
+
+
+class Unconfirmed(Struct, frozen=True, array_like=True, tag=True):
+    """The write was carried out, and in time fewer replicas than asked for were known to have it."""
+
+    shard: str
+    token: Token
+    existed: bool
+    replicas: int
+    of: int
 
 
 class Absent(Struct, frozen=True, array_like=True, tag=True):
@@ -209,6 +243,7 @@ class Conflict(Struct, frozen=True, array_like=True, tag=True):
 Outcome = (
     Found
     | Written
+    | Unconfirmed
     | Absent
     | Unmet
     | Unavailable

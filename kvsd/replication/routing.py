@@ -3,6 +3,7 @@ Routing: a request is carried out here, at another replica, or waits; routing go
 """
 
 from kvsd.replication.candidates import Candidates
+from kvsd.replication.concern import Concerns
 from kvsd.replication.effects import Now, Ticket
 from kvsd.replication.forwarding import Forwarding, Forwards
 from kvsd.replication.meeting import Meeting
@@ -28,9 +29,12 @@ from kvsd.replication.waiting import Waiting
 class Routing:
     """Brings requests to where they can be carried out, and their outcomes back."""
 
-    def __init__(self, state: State, serving: Serving, waiting: Waiting, forwards: Forwards) -> None:
+    def __init__(
+        self, state: State, serving: Serving, concerns: Concerns, waiting: Waiting, forwards: Forwards
+    ) -> None:
         self._state = state
         self._serving = serving
+        self._concerns = concerns
         self._waiting = waiting
         self._forwards = forwards
         self._candidates = Candidates(state)
@@ -126,16 +130,16 @@ class Routing:
 
     def _serve_or_forward(self, ticket: Ticket, role: Role, request: KeyRequest, now: Now) -> None:
         """What is not here yet may be at another member; only where it is not, the request waits."""
-        outcome, after = self._serving.attempt(role, request, now)
-        if not isinstance(outcome, Unmet):
-            self._state.out.answer(ticket, outcome, after)
+        attempt = self._serving.attempt(role, request, now)
+        if not isinstance(attempt.outcome, Unmet):
+            self._concerns.answer(ticket, role, request, attempt, now)
             return
-        if outcome.epoch_needed:
-            self._await_configuration(ticket, request, outcome, now)
+        if attempt.outcome.epoch_needed:
+            self._await_configuration(ticket, request, attempt.outcome, now)
             return
         candidates = self._candidates.satisfying(role.shard, request)
         if not candidates or self._forwards.start(ticket, role.shard, request, candidates, now):
-            self._waiting.add(ticket, role, request, outcome, now)
+            self._waiting.add(ticket, role, request, attempt.outcome, now)
 
     def carry_out(self, asker: Remote, request: Question, now: Now) -> None:
         """A forwarded request: it is carried out here or not at all."""
@@ -149,11 +153,11 @@ class Routing:
             self._serve(asker, role, request, now)
 
     def _serve(self, asker: Asker, role: Role, request: KeyRequest, now: Now) -> None:
-        outcome, after = self._serving.attempt(role, request, now)
-        if isinstance(outcome, Unmet):
-            self._waiting.add(asker, role, request, outcome, now)
+        attempt = self._serving.attempt(role, request, now)
+        if isinstance(attempt.outcome, Unmet):
+            self._waiting.add(asker, role, request, attempt.outcome, now)
         else:
-            self._state.out.answer(asker, outcome, after)
+            self._concerns.answer(asker, role, request, attempt, now)
 
     def end(self, ended: tuple[Forwarding, Outcome] | None, now: Now) -> None:
         """A forwarded request came to its end: answer, or wait here where this node is a member itself."""

@@ -7,7 +7,8 @@ the next dot of this replica, a stamp beyond everything that its author has seen
 
 from kvsd.replication.broadcast import Broadcast
 from kvsd.replication.carried_out import digest
-from kvsd.replication.causality import Dot, VersionVector, join_dependencies
+from kvsd.replication.causality import Dot, VersionVector, join, join_dependencies
+from kvsd.replication.concern import Attempt, Concerns
 from kvsd.replication.configuration import shard_number
 from kvsd.replication.effects import Now
 from kvsd.replication.past import Past
@@ -27,7 +28,6 @@ from kvsd.replication.requests import (
     Refused,
     StorageFull,
     Unmet,
-    Verdict,
     Written,
 )
 from kvsd.replication.role import Role
@@ -43,19 +43,20 @@ NOT_ISSUED = "The causal metadata names a write that this cluster has not issued
 class Serving:
     """Carries requests out at this node's own roles."""
 
-    def __init__(self, state: State, stability: Stability, broadcast: Broadcast) -> None:
+    def __init__(self, state: State, stability: Stability, broadcast: Broadcast, concerns: Concerns) -> None:
         self._state = state
         self._reports = Reports(state)
         self._past = Past(state)
         self._stability = stability
         self._broadcast = broadcast
+        self._concerns = concerns
 
-    def attempt(self, role: Role, request: KeyRequest, now: Now) -> tuple[Verdict, int]:
-        """Carry a request out if that can be done now; returns the outcome and the position it depends on."""
+    def attempt(self, role: Role, request: KeyRequest, now: Now) -> Attempt:
+        """Carry a request out if that can be done now."""
         tenure, _ = self._state.shard_of(request.key)
         refusal = self.vet(role.shard, request.token, now) or self._unmet(role, tenure, request.token, now.monotonic)
         if refusal:
-            return refusal, 0
+            return Attempt(refusal, 0)
         if isinstance(request, Get):
             return self._get(role, tenure, request)
         return self._write(role, tenure, request, now)
@@ -129,7 +130,7 @@ class Serving:
             writer=writer.hex(),
             node=node,
             need=need,
-            have=self._had(role, tenure, shard, writer, need),
+            have=_had(role, tenure, shard, writer, need),
             held_by=[
                 address for address in state.members(shard) if self._reports.holds(address, shard, {writer: need})
             ],
@@ -138,24 +139,18 @@ class Serving:
             since=round(now - since, 3),
         )
 
-    @staticmethod
-    def _had(role: Role, tenure: Tenure, shard: str, writer: bytes, need: int) -> int:
-        """Up to where a writer's writes are here: as the shard's own, or as far as they were taken over."""
-        own = role.vector.get(writer, 0) if shard == role.shard else need
-        return own if own < need else role.marks.covered(tenure, shard).get(writer, 0)
-
     # What
 
-    def _get(self, role: Role, tenure: Tenure, request: Get) -> tuple[Verdict, int]:
+    def _get(self, role: Role, tenure: Tenure, request: Get) -> Attempt:
         shard, row = role.shard, role.store.get(tenure, request.key)
         if row is None:
-            return Absent(shard, self._stability.pruned(request.token)), 0
+            return Attempt(Absent(shard, self._stability.pruned(request.token)), 0)
         record = row.record
         token = self._having_seen(request.token, record)
         position = role.position_of((tenure, request.key))
         if record.value is None:
-            return Absent(shard, token), position
-        return Found(shard, token, record.value), position
+            return Attempt(Absent(shard, token), position)
+        return Attempt(Found(shard, token, record.value), position)
 
     def _having_seen(self, token: Token, record: Record) -> Token:
         """The token of a client that was shown a record: its dot and all that it depends on, without what is stable."""
@@ -166,26 +161,34 @@ class Serving:
         join_dependencies(seen, unstable({origin.shard: {origin.writer: origin.counter}}))
         return Token(max(token.epoch, record.epoch, self._state.epoch), max(token.hlc, record.hlc), seen)
 
-    def _write(self, role: Role, tenure: Tenure, request: Put, now: Now) -> tuple[Verdict, int]:
+    def _write(self, role: Role, tenure: Tenure, request: Put, now: Now) -> Attempt:
         state, shard = self._state, role.shard
+        if refusal := self._concerns.refusal(shard, request.concern):
+            return Attempt(refusal, 0)
+        row = role.store.get(tenure, request.key)
         if earlier := role.requests.get(request.key, request.request):
             if earlier.digest != digest(request.value):
-                return Refused(OTHER_WRITE), 0
-            token = self._having_seen(request.token, earlier.record)
-            return Written(shard, token, not earlier.record.created), state.out.position
+                return Attempt(Refused(OTHER_WRITE), 0)
+            return self._repeated(role, request, earlier.record, row)
         if refusal := self._unwritable():
-            return refusal, 0
-        row = role.store.get(tenure, request.key)
+            return Attempt(refusal, 0)
         latest = row.record.hlc if row else role.collected.stamp_of((tenure, request.key))
         if 0 < request.stamp <= latest:
             return self._outdated(role, request, row, latest)
         if request.value is None and (row is None or row.record.is_tombstone):
             return self._get(role, tenure, Get(request.key, request.token))
         record = self._record(role, tenure, request, row, now)
-        self._broadcast.issue(role, record, request.token.dependencies.get(shard, {}))
-        return Written(shard, having_written(request.token, record), not record.created), state.out.position
+        dependencies = request.token.dependencies.get(shard, {})
+        self._broadcast.issue(role, record, dependencies, acknowledge=request.concern != 1)
+        written = Written(shard, having_written(request.token, record), not record.created)
+        return Attempt(written, state.out.position, {role.writer: record.origin.counter})
 
-    def _outdated(self, role: Role, request: Put, row: Row | None, latest: int) -> tuple[Verdict, int]:
+    def _repeated(self, role: Role, request: Put, earlier: Record, row: Row | None) -> Attempt:
+        """A write that was carried out before: what its client is told now covers what became of it."""
+        written = Written(role.shard, self._having_seen(request.token, earlier), not earlier.created)
+        return Attempt(written, self._state.out.position, _covered(written, row), repeated=True)
+
+    def _outdated(self, role: Role, request: Put, row: Row | None, latest: int) -> Attempt:
         """
         A write that would lose to what is here already becomes no op.
 
@@ -193,9 +196,9 @@ class Serving:
         was tried before it may have come first and been overwritten, as it is now.
         """
         if row is None or not request.tried:
-            return Outdated(role.shard, latest), 0
-        token = self._having_seen(request.token, row.record)
-        return Written(role.shard, token, existed=True), self._state.out.position
+            return Attempt(Outdated(role.shard, latest), 0)
+        written = Written(role.shard, self._having_seen(request.token, row.record), existed=True)
+        return Attempt(written, self._state.out.position, _covered(written, row), repeated=True)
 
     def _unwritable(self) -> Outcome | None:
         if self._state.disk.full:
@@ -225,3 +228,17 @@ def having_written(token: Token, record: Record) -> Token:
     origin, seen = record.origin, dict(record.dependencies)
     seen[origin.shard] = {**seen.get(origin.shard, {}), origin.writer: origin.counter}
     return Token(max(token.epoch, record.epoch), max(token.hlc, record.hlc), seen)
+
+
+def _covered(written: Written, row: Row | None) -> VersionVector:
+    """What a replica has that has a write of before, or what overwrote it, and all that its client's token names."""
+    covered = dict(written.token.dependencies.get(written.shard, {}))
+    if row:
+        join(covered, {row.writer: row.counter})
+    return covered
+
+
+def _had(role: Role, tenure: Tenure, shard: str, writer: bytes, need: int) -> int:
+    """Up to where a writer's writes are here: as the shard's own, or as far as they were taken over."""
+    own = role.vector.get(writer, 0) if shard == role.shard else need
+    return own if own < need else role.marks.covered(tenure, shard).get(writer, 0)

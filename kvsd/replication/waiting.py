@@ -8,10 +8,11 @@ from msgspec.structs import replace
 
 from kvsd.replication.antientropy import AntiEntropy
 from kvsd.replication.causality import Dependencies
+from kvsd.replication.concern import Concerns
 from kvsd.replication.effects import Now
 from kvsd.replication.outbox import Asker
 from kvsd.replication.past import Past
-from kvsd.replication.requests import KeyRequest, Overloaded, Unmet
+from kvsd.replication.requests import KeyRequest, Overloaded, Put, Unmet
 from kvsd.replication.role import Role
 from kvsd.replication.serving import Serving
 from kvsd.replication.state import State
@@ -27,13 +28,23 @@ class Waiter(NamedTuple):
     deadline: float
     unmet: Unmet
 
+    def request_at(self, now: Now) -> KeyRequest:
+        """The request with what is left of the time that its client gave it."""
+        if not self.request.wait:
+            return self.request
+        left = max(0.0, self.deadline - now.monotonic)
+        if isinstance(self.request, Put) and self.request.within is not None:
+            return replace(self.request, wait=left, within=min(self.request.within, left))
+        return replace(self.request, wait=left)
+
 
 class Waiting:
     """Requests kept until their causes are here or their time is up."""
 
-    def __init__(self, state: State, serving: Serving, antientropy: AntiEntropy) -> None:
+    def __init__(self, state: State, serving: Serving, concerns: Concerns, antientropy: AntiEntropy) -> None:
         self._state = state
         self._serving = serving
+        self._concerns = concerns
         self._antientropy = antientropy
         self._past = Past(state)
         self._waiters: dict[Asker, Waiter] = {}
@@ -90,10 +101,7 @@ class Waiting:
     def release(self, now: Now) -> list[tuple[Asker, KeyRequest]]:
         """Let go of all, as another configuration is in force: who asked for what, with the time that is left."""
         waiters, self._waiters = self._waiters, {}
-        return [
-            (w.asker, replace(w.request, wait=max(0.0, w.deadline - now.monotonic) if w.request.wait else 0.0))
-            for w in waiters.values()
-        ]
+        return [(waiter.asker, waiter.request_at(now)) for waiter in waiters.values()]
 
     def tick(self, now: Now) -> None:
         """Answer those whose time is up, and fetch for those who still wait."""
@@ -115,10 +123,11 @@ class Waiting:
             del self._waiters[waiter.asker]
             self._state.out.answer(waiter.asker, waiter.unmet)
             return
-        outcome, after = self._serving.attempt(waiter.role, waiter.request, now)
-        if not isinstance(outcome, Unmet) or now.monotonic >= waiter.deadline:
+        request = waiter.request_at(now)
+        attempt = self._serving.attempt(waiter.role, request, now)
+        if not isinstance(attempt.outcome, Unmet) or now.monotonic >= waiter.deadline:
             del self._waiters[waiter.asker]
-            self._state.out.answer(waiter.asker, outcome, after)
+            self._concerns.answer(waiter.asker, waiter.role, request, attempt, now)
 
     def _holders(self, waiter: Waiter) -> list[str]:
         """The nodes that wrote what a request lacks, then all others."""

@@ -3,7 +3,7 @@ What a client asks of a key: its HTTP request as a request to the node, parsed a
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -12,7 +12,7 @@ from msgspec import Meta, Raw, Struct, field
 from twisted.web.http_headers import Headers
 
 from kvsd.replication.record import MAX_REQUEST_ID
-from kvsd.replication.requests import Get, KeyRequest, Put
+from kvsd.replication.requests import Concern, Get, KeyRequest, Put, read_concern
 from kvsd.replication.token import EMPTY, Token, TokenError
 from kvsd.resources.door import Rejected, RequestLimits, read_json
 
@@ -28,12 +28,14 @@ _VISIBLE = re.compile(rb"[!-~]{1,%d}" % MAX_REQUEST_ID)
 
 
 class Said(NamedTuple):
-    """What a request's headers say of a key: the values of each that means something, in their order."""
+    """What a request's headers and its query say of a key: the values of each that means something, in their order."""
 
     metadata: Sequence[bytes] = ()
     prefer: Sequence[bytes] = ()
     request: Sequence[bytes] = ()
     """Idempotency-Key."""
+    concern: Sequence[bytes] = ()
+    """``w`` of the query."""
 
 
 SAID_NOTHING: Final = Said()
@@ -54,10 +56,10 @@ _metadata = msgspec.json.Decoder(str | _Texts | _Nothing | None)
 _NO_BODY: Final = _Body()
 
 
-def said_in(headers: Headers) -> Said:
-    """What headers say that the server has parsed."""
+def said_in(headers: Headers, query: Mapping[bytes, Sequence[bytes]]) -> Said:
+    """What headers and a query say that the server has parsed."""
     get = headers.getRawHeaders
-    return Said(get(b"Causal-Metadata", ()), get(b"Prefer", ()), get(b"Idempotency-Key", ()))
+    return Said(get(b"Causal-Metadata", ()), get(b"Prefer", ()), get(b"Idempotency-Key", ()), query.get(b"w", ()))
 
 
 def read_request(
@@ -69,7 +71,7 @@ def read_request(
     decode_token: Callable[[str], Token],
 ) -> KeyRequest:
     """
-    The request that a verb (GET, PUT or DELETE), a key as one percent-encoded segment, headers and a body make.
+    The request that a verb (GET, PUT or DELETE), a key as one percent-encoded segment, headers, query and body make.
 
     Raises Rejected for one that is wrong in itself.
     """
@@ -80,10 +82,12 @@ def read_request(
         raise Rejected(400, NO_VALUE)
     texts = metadata_texts(fields.metadata) + header_texts(said.metadata)
     token = read_token(texts, decode_token)
-    wait = preferred_wait(said.prefer) or 0
+    wait = preferred_wait(said.prefer)
     if verb == "GET":
-        return Get(key, token, wait)
-    return Put(key, value, token, wait, request_id(said.request))
+        return Get(key, token, wait or 0)
+    concern = asked_concern(said.concern, limits.concern)
+    within = None if concern == 1 else wait
+    return Put(key, value, token, wait or 0, request_id(said.request), concern=concern, within=within)
 
 
 def read_key(segment: str, max_length: int) -> str:
@@ -142,6 +146,16 @@ def preferred_wait(lines: Sequence[bytes]) -> int | None:
             digits = wait.group(1)
             return MAX_WAIT_SECONDS if len(digits) > 2 else min(int(digits), MAX_WAIT_SECONDS)
     return None
+
+
+def asked_concern(texts: Sequence[bytes], default: Concern) -> Concern:
+    """The write concern of a query's values for it, or the default.  Raises Rejected where they are none, or many."""
+    if not texts:
+        return default
+    try:
+        return read_concern(b",".join(texts).decode("latin-1"))
+    except ValueError as error:
+        raise Rejected(400, str(error)) from None
 
 
 def request_id(values: Sequence[bytes]) -> str:

@@ -17,7 +17,7 @@ from kvsd.resources.asking import Said, preferred_wait, read_request
 from kvsd.resources.door import Headers, Rejected, Reply, RequestLimits, internal_error, too_large
 from kvsd.resources.outcomes import Answer, key_answer
 
-_HONOURED = frozenset({"found", "created", "replaced", "deleted", "absent", "unmet"})
+_HONOURED = frozenset({"found", "created", "replaced", "deleted", "absent", "unmet", "unconfirmed"})
 
 
 class Desk:

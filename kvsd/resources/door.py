@@ -25,6 +25,8 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
+from kvsd.replication.requests import Concern
+
 T = TypeVar("T")
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -55,6 +57,8 @@ class RequestLimits:
     """The largest body of a POST from another node."""
     in_flight: int = 2000
     """How many key-value requests may be under way at once."""
+    concern: Concern = 1
+    """How many replicas are to have a write whose client says nothing of that."""
 
     idle_seconds: float = 60.0
     """A connection without a request under way and without a byte for this long is closed."""

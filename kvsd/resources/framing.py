@@ -16,7 +16,9 @@ MAX_HEADERS: Final = 64
 MAX_LENGTH_DIGITS: Final = 7
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-_REQUEST = re.compile(rb"(?:(GET|PUT|DELETE) /kvs/([0-9A-Za-z\-._~]{1,256})|POST /kvsd/i/messages) HTTP/1\.1\r\n")
+_REQUEST = re.compile(
+    rb"(?:(GET|PUT|DELETE) /kvs/([0-9A-Za-z\-._~]{1,256})(?:\?w=([0-9A-Za-z]{1,9}))?|POST /kvsd/i/messages) HTTP/1\.1\r\n"
+)
 _HEADERS = re.compile(rb"(?:%s{1,64}:[\t\x20-\x7e\x80-\xff]*\r\n){0,%d}\r\n" % (_TOKEN, MAX_HEADERS))
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,%d}" % (MAX_LENGTH_DIGITS - 1))
 _KEEP_ALIVE: Final = b"keep-alive"
@@ -76,12 +78,13 @@ class Framing:
                 self._last = fields
         at += len(fields.block)
         end = at + fields.length
-        verb, key = line.groups()
+        verb, key, concern = line.groups()
         if end > len(data) or fields.length > self._max_body_bytes:
             return None
         if verb is None:
             return Whole("", "", fields.said, data[at:end], end)
-        return Whole(verb.decode(), key.decode(), fields.said, data[at:end], end)
+        said = fields.said._replace(concern=(concern,)) if concern else fields.said
+        return Whole(verb.decode(), key.decode(), said, data[at:end], end)
 
 
 def read_fields(block: bytes) -> Fields | None:

@@ -43,7 +43,7 @@ class Keys:
     async def _serve(self, verb: str, request: Request, key: str) -> bytes:
         told: Deferred[Reply] = Deferred(lambda _: call.cancel())
         body = kept_body(request, self._desk.limits.max_body_bytes)
-        call = self._desk.ask(verb, key, said_in(request.requestHeaders), body, told.callback)
+        call = self._desk.ask(verb, key, said_in(request.requestHeaders, request.args or {}), body, told.callback)
         return answer(request, await told)
 
 

@@ -162,7 +162,9 @@ class LaneChannel(Channel):
     def _log_answer(self, status: int) -> None:
         request = self._request
         assert request is not None, "a request is being answered"
-        method, target = (request.verb, f"/kvs/{request.key}") if request.verb else ("POST", "/kvsd/i/messages")
+        query = "".join(f"?w={text.decode()}" for text in request.said.concern)
+        target = f"/kvs/{request.key}{query}" if request.verb else "/kvsd/i/messages"
+        method = request.verb or "POST"
         self.site.log_answer(self.transport.getPeer(), method, target, status)
 
     # The end

@@ -23,6 +23,7 @@ from kvsd.replication.requests import (
     StorageFull,
     Unassigned,
     Unavailable,
+    Unconfirmed,
     Unknown,
     Unmet,
     Written,
@@ -37,6 +38,7 @@ _ABSENT = "Key does not exist"
 _UNMET = "Causal dependencies not satisfied; try again later"
 _UNAVAILABLE = "Shard is unavailable; try again later"
 _UNASSIGNED = "Node is not assigned to a shard"
+_UNCONFIRMED = "Stored on {} of {}, not rolled back"
 _FULL = "Storage is full; writes are refused until there is room again"
 
 
@@ -54,7 +56,10 @@ def key_answer(asked: KeyRequest, outcome: Outcome, encode: EncodeToken) -> Answ
             return _carried_out("found", 200, outcome, encode, value=Raw(outcome.value))
         case Written():
             label = _deed(asked, existed=outcome.existed)
-            return _carried_out(label, 201 if label == "created" else 200, outcome, encode)
+            more = {"durability": _durability(outcome)} if outcome.of else {}
+            return _carried_out(label, 201 if label == "created" else 200, outcome, encode, **more)
+        case Unconfirmed():
+            return Answer("unconfirmed", _unconfirmed_reply(outcome, encode))
         case Absent():
             token = encode(outcome.token)
             fields = {"error": _ABSENT, "causal-metadata": token, "shard-id": outcome.shard}
@@ -84,7 +89,7 @@ def refusal(outcome: Outcome) -> Answer:
             return Answer("unknown", error_reply(404, outcome.reason))
         case Conflict():
             return Answer("conflict", error_reply(409, outcome.reason))
-        case Found() | Written() | Absent() | Unmet() | Counted() | Changed() | Begun():
+        case Found() | Written() | Unconfirmed() | Absent() | Unmet() | Counted() | Changed() | Begun():
             raise AssertionError(f"{type(outcome).__name__} is no answer to what was asked")
 
 
@@ -100,6 +105,18 @@ def _carried_out(result: str, status: int, outcome: Found | Written, encode: Enc
     token = encode(outcome.token)
     fields = {"result": result, **more, "causal-metadata": token, "shard-id": outcome.shard}
     return Answer(result, json_reply(status, fields, _token_header(token)))
+
+
+def _unconfirmed_reply(outcome: Unconfirmed, encode: EncodeToken) -> Reply:
+    """The 504 that says how far a write came; the client's token is to name it, as it may be read."""
+    token = encode(outcome.token)
+    error = _UNCONFIRMED.format(outcome.replicas, outcome.of)
+    fields = {"error": error, "durability": _durability(outcome), "causal-metadata": token, "shard-id": outcome.shard}
+    return json_reply(504, fields, _token_header(token))
+
+
+def _durability(outcome: Written | Unconfirmed) -> dict[str, int]:
+    return {"replicas": outcome.replicas, "of": outcome.of}
 
 
 def _token_header(token: str) -> Headers:

@@ -154,7 +154,7 @@ class _Attempt:
         request = self._name if step.named and verb != "get" else ""
         machine = self._machines[(step.node + (self._tries - 1 if self._tries > 2 else 0)) % len(self._machines)]
         value = (self._write.value or "") if self._write else ""
-        ask = Ask(verb, step.key, value, tuple(self._carried.values()), step.wait, request)
+        ask = Ask(verb, step.key, value, tuple(self._carried.values()), step.wait, request, step.w)
         self._patience = self._clock.after(step.patience, self._give_up)
         self._call = machine.ask(ask, self._hear)
 
@@ -179,7 +179,7 @@ class _Attempt:
         match answer.kind:
             case "found" | "absent":
                 self._read(answer)
-            case "written":
+            case "written" | "unconfirmed":
                 self._wrote(answer)
             case _:
                 self._again(answer.why)

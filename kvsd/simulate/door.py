@@ -19,17 +19,20 @@ from kvsd.replication.requests import (
     Outcome,
     Put,
     Refused,
+    Unconfirmed,
     Unknown,
     Written,
+    read_concern,
 )
 from kvsd.replication.token import EMPTY, TokenError
 from kvsd.simulate.clock import Clock
 
 Verb = Literal["get", "put", "delete"]
+Kind = Literal["found", "written", "unconfirmed", "absent", "later", "wrong", "none", "done", "refused"]
 
 
 class Ask(NamedTuple):
-    """What a client asks: a verb, a key, a value to put, the tokens it carries, seconds to wait, an id for retries."""
+    """What a client asks: a verb, a key, a value to put, the tokens it carries, seconds to wait, an id for retries, a concern."""
 
     verb: Verb
     key: str
@@ -37,12 +40,13 @@ class Ask(NamedTuple):
     tokens: tuple[str, ...]
     wait: float
     request: str
+    w: str = ""
 
 
 class Answer(NamedTuple):
-    """What a client is answered: ``none`` where the connection broke."""
+    """What a client is answered: ``none`` where the connection broke, ``unconfirmed`` where a write has too few replicas."""
 
-    kind: Literal["found", "written", "absent", "later", "wrong", "none", "done", "refused"]
+    kind: Kind
     value: str = ""
     existed: bool = False
     token: str = ""
@@ -97,7 +101,11 @@ def read_ask(node: Node, ask: Ask) -> KeyRequest:
         token = token.merged(other.epoch, other.hlc, other.dependencies)
     if ask.verb == "get":
         return Get(ask.key, token, ask.wait)
-    return Put(ask.key, ask.value.encode() if ask.verb == "put" else None, token, ask.wait, ask.request)
+    value = ask.value.encode() if ask.verb == "put" else None
+    if not ask.w:
+        return Put(ask.key, value, token, ask.wait, ask.request)
+    concern, within = read_concern(ask.w), ask.wait or None
+    return Put(ask.key, value, token, ask.wait, ask.request, concern=concern, within=within)
 
 
 def tell(node: Node, outcome: Outcome) -> Answer:
@@ -105,10 +113,13 @@ def tell(node: Node, outcome: Outcome) -> Answer:
     match outcome:
         case Found():
             return Answer("found", value=outcome.value.decode(), token=node.tokens.encode(outcome.token))
-        case Written():
-            return Answer("written", existed=outcome.existed, token=node.tokens.encode(outcome.token))
+        case Written() | Unconfirmed():
+            kind: Kind = "written" if isinstance(outcome, Written) else "unconfirmed"
+            return Answer(kind, existed=outcome.existed, token=node.tokens.encode(outcome.token))
         case Absent():
             return Answer("absent", token=node.tokens.encode(outcome.token))
+        case Refused() if outcome.reason.startswith("w="):
+            return Answer("later", why=outcome.reason)  # operators may have left a shard with one member, for a while
         case Refused():
             return Answer("wrong", why=outcome.reason)
         case Changed() | Begun():

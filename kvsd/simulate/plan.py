@@ -9,6 +9,7 @@ from random import Random
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 Deed = Literal["get", "put", "delete", "watch", "take"]
 Verb = Literal["add", "remove", "member", "reshard", "abort"]
@@ -32,6 +33,10 @@ TIGHT = {
     "collected": (1, 4),
 }
 """Limits of nodes so tight that few keys and clients reach them."""
+CONCERNS = ("2", "majority", "majority", "all")
+CONCERNED = 0.5
+"""In how many of all runs clients ask for more replicas than one, in that share of their writes."""
+TIGHT_CONCERNS = {"concern_seconds": (1, 2, 5), "concerns": (2, 10_000)}
 KEYS = ("a", "b", "c", "d", "e", "f")
 CLIENTS = 8
 FOUNDING_SECONDS = 2.0
@@ -43,7 +48,8 @@ class Step(Struct, omit_defaults=True):
 
     ``watch`` reads until the key has another value than the client last saw; ``take`` has it carry the tokens of
     another client (``other``), beside its own or in their stead.  It waits ``patience`` seconds for an answer and
-    makes so many ``tries``, all under one id where it is ``named``.
+    makes so many ``tries``, all under one id where it is ``named``; ``w`` is the write concern that it asks for, empty
+    for none.
     """
 
     after: float
@@ -56,6 +62,7 @@ class Step(Struct, omit_defaults=True):
     named: bool = False
     other: int = 0
     instead: bool = False
+    w: str = ""
 
 
 class Fault(Struct, omit_defaults=True):
@@ -102,6 +109,11 @@ class Plan(Struct, omit_defaults=True):
     spares: int = 0
     orders: list[Order] = []
 
+    @property
+    def concerned(self) -> bool:
+        """Whether clients ask for more replicas than one."""
+        return any(step.w for script in self.scripts for step in script)
+
 
 def draw_plan(
     seed: int, kinds: Sequence[str], shape: tuple[int, int] | None = None, seconds: float = 30.0, episode: int = 0
@@ -119,7 +131,7 @@ def draw_plan(
     operator = Random(f"orders {seed}")
     changing = operator.random() < CHANGING
     spares = operator.choice([0, 1, 1, 2]) if changing else 0
-    return Plan(
+    plan = Plan(
         seed=seed,
         nodes=nodes,
         shards=shards,
@@ -134,6 +146,23 @@ def draw_plan(
         episode=episode,
         spares=spares,
         orders=_orders(Random(f"orders {name}"), nodes + spares, until) if changing else [],
+    )
+    return with_concerns(plan, Random(f"concerns {name}"))
+
+
+def with_concerns(plan: Plan, chance: Random, share: float = CONCERNED) -> Plan:
+    """The same plan, or one in which some clients want their writes to be at several replicas."""
+    if chance.random() >= share:
+        return plan
+
+    def ask(step: Step) -> Step:
+        concerned = step.deed in {"put", "delete"} and chance.random() < share
+        return replace(step, w=chance.choice(CONCERNS)) if concerned else step
+
+    return replace(
+        plan,
+        limits={**plan.limits, **{name: chance.choice(tight) for name, tight in TIGHT_CONCERNS.items()}},
+        scripts=[[ask(step) for step in script] for script in plan.scripts],
     )
 
 

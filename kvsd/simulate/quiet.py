@@ -37,11 +37,11 @@ class Quiet:
         self._prefix = prefix
         self._mended = cluster.clock.seconds()
 
-    def settle(self, *, changing: bool) -> float:
+    def settle(self, *, changing: bool, concerned: bool) -> float:
         """Wait, ask everybody for everything, wait again; returns how many seconds it took in all."""
         patience = CHANGE_SECONDS if changing else SETTLE_SECONDS
         self._rest(patience - PROBE_SECONDS)
-        self._ask_everybody()
+        self._ask_everybody("all" if concerned else "")
         self._rest(patience)
         seconds = self._cluster.clock.seconds() - self._mended
         self._read_all()
@@ -58,13 +58,14 @@ class Quiet:
 
     # Requests
 
-    def _ask_everybody(self) -> None:
-        """Every node carries out writes, deletions and reads of keys of all shards, at once."""
+    def _ask_everybody(self, w: str) -> None:
+        """Every node carries out writes, deletions and reads of keys of all shards, at once; with a write concern or none."""
+        wait = PROBE_PATIENCE if w else 0.0
         scripts = []
         for number in self._serving():
             keys = [KEYS[(number + n) % len(KEYS)] for n in range(3)]
             deeds = [("put", keys[0]), ("get", keys[0]), ("delete", keys[1]), ("put", keys[2])]
-            scripts.append([Step(0.01, deed, number, key, 0.0, PROBE_PATIENCE) for deed, key in deeds])  # type: ignore[arg-type]
+            scripts.append([Step(0.01, deed, number, key, wait, PROBE_PATIENCE, w=w) for deed, key in deeds])  # type: ignore[arg-type]
         self._follow("p", scripts)
 
     def _read_all(self) -> None:
@@ -157,8 +158,9 @@ class Quiet:
                 yield f"sends no heartbeats to {peer.address}"
             if now - (peer.heard or 0.0) > HEARD_SECONDS:
                 yield f"hears nothing of {peer.address}"
-        if len(replica.waiting) or len(replica.forwards):
-            yield f"has {len(replica.waiting)} requests waiting and {len(replica.forwards)} sent on"
+        waiting = len(replica.waiting) + len(replica.concerns)
+        if waiting or len(replica.forwards):
+            yield f"has {waiting} requests waiting and {len(replica.forwards)} sent on"
         for role in state.roles.values():
             yield from self._unfinished(replica, role)
 

@@ -144,7 +144,7 @@ class Episode:
             client.finish()
         self._mend()
         quiet = Quiet(cluster, self._clients, self.scribe, f"e{plan.episode}")
-        self.settled = quiet.settle(changing=bool(plan.orders))
+        self.settled = quiet.settle(changing=bool(plan.orders), concerned=plan.concerned)
         finals = quiet.finals()
         self._judge(finals)
         return finals

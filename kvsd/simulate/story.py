@@ -50,7 +50,7 @@ def _shortened(text: str, names: Mapping[str, str]) -> str:
 def verdict_lines(simulation: Simulation) -> Iterator[str]:
     """What to think of it."""
     verdict, answers = simulation.verdict, simulation.verdict.answers
-    served = ", ".join(f"{answers[kind]:,} {kind}" for kind in ("found", "absent", "written"))
+    served = ", ".join(f"{answers[kind]:,} {kind}" for kind in ("found", "absent", "written", "unconfirmed"))
     yield (
         f"{verdict.operations:,} requests of clients were answered: {served}, {answers['later']:,} told to try again later; "
         f"{answers['none']:,} more met a closed door or a broken connection."

@@ -14,7 +14,7 @@ from kvsd.simulate.clock import Clock
 from kvsd.simulate.invariants.collection import Collection
 from kvsd.simulate.invariants.consensus import Votes
 from kvsd.simulate.invariants.delivery import Delivery
-from kvsd.simulate.invariants.durability import Durability, Stability
+from kvsd.simulate.invariants.durability import Concerns, Durability, Stability
 from kvsd.simulate.invariants.honesty import Bounds, Honesty
 from kvsd.simulate.invariants.promptness import Promptness
 from kvsd.simulate.invariants.repair import Repair
@@ -33,6 +33,7 @@ INVARIANTS = (
     Delivery,
     Durability,
     Stability,
+    Concerns,
     Stamps,
     Collection,
     Repair,

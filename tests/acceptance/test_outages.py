@@ -67,6 +67,38 @@ class OutageTests(SynchronousTestCase):
 
         until("its own copy of all keys, token or not", has_its_data, SERVING_WITHIN)
 
+    def test_write_concern(self) -> None:
+        """A write may be wanted on several disks; with one of two members dead it is on one, and that is said."""
+        first, second = self.shards["s0"]
+        other, key = self.shards["s1"][0], self.keys["s0"][0]
+        for address in (first, other):
+            answer = ask(address, "PUT", f"/kvs/{key}?w=majority", {"value": "twice", "causal-metadata": self.token})
+            self.assertEqual((200, {"replicas": 2, "of": 2}), (answer.status, answer.body["durability"]))
+            self.token = answer.token
+        self.kill(second)
+        told = (
+            504,
+            {
+                "error": "Stored on 1 of 2, not rolled back",
+                "durability": {"replicas": 1, "of": 2},
+                "causal-metadata": True,
+                "shard-id": "s0",
+            },
+        )
+        for address in (first, other):
+            fields = {"value": "once", "causal-metadata": self.token}
+            answer = ask(address, "PUT", f"/kvs/{key}?w=all", fields, headers={"Prefer": "wait=1"})
+            self.assertEqual(told, answer.said)
+            self.assertEqual("1", answer.headers["preference-applied"].removeprefix("wait="))
+            self.token = answer.token
+            self.assertEqual("once", get(first, key, self.token).body["value"])
+        refused = ask(first, "PUT", f"/kvs/{key}?w=3", {"value": "never", "causal-metadata": self.token})
+        self.assertEqual((400, {"error": "w=3 asks for more replicas than shard s0 has members (2)"}), refused.said)
+        self.cluster.restart(second)
+        until_found(second, key, self.token, SERVING_WITHIN)
+        answer = ask(first, "DELETE", f"/kvs/{key}?w=all", {"causal-metadata": self.token})
+        self.assertEqual((200, {"replicas": 2, "of": 2}), (answer.status, answer.body["durability"]))
+
     def test_shard_gone(self) -> None:
         """Where no member of a shard is left, its keys are unavailable and those of the other shard are served."""
         others = self.kill(*self.shards["s1"])

@@ -55,6 +55,18 @@ class OperationTests(ClientTests):
         self.assertTrue(all(op.answered and 0 < op.answered - op.asked < 0.1 for op in self.history))
         self.assertEqual(4, self.small.scribe.count())
 
+    def test_concerns(self) -> None:
+        """A write that is to be at all replicas is answered once it is, or else once its time is up: it is written."""
+        client = self.small.client("c", Step(0.5, "put", 0, "a", w="all"), Step(0.0, "delete", 0, "a", w="majority"))
+        self.small.later(1)
+        self.down(2)
+        self.assertFalse(client.busy)
+        self.small.client("d", Step(0.0, "put", 0, "a", 1.0, w="all"), Step(0.0, "get", 1, "a"))
+        self.small.later(3)
+        self.assertEqual({"written": 2, "unconfirmed": 1, "found": 1}, dict(self.small.scribe.answers))
+        self.assertEqual((WRITE, "a", "d.1.1", True), self.small.seen("d")[0])
+        self.assertEqual((READ, "a", "d.1.1", True), self.small.seen("d")[-1])
+
     def test_steps_take_their_time(self) -> None:
         """A step comes so long after the one before it was done."""
         self.small.client("c", Step(0.5, "get", 0, "a"), Step(0.25, "get", 0, "a"))

@@ -9,10 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvsd.ports import Table
 from kvsd.replication.causality import Dot, VersionVector
 from kvsd.replication.effects import DropRow, Effect, Keep, LogOp, Note, Reply, Send, SetRow, SetVector, Write
-from kvsd.replication.messages import Forwarded, Message, PullOps, PullRows, Push, Sender
+from kvsd.replication.messages import Acknowledged, Forwarded, Message, PullOps, PullRows, Push, Sender
 from kvsd.replication.record import Op, Record, Row
 from kvsd.replication.replica import Replica
-from kvsd.replication.requests import Absent, Found, MissingWrite, Outdated, Unmet, Written
+from kvsd.replication.requests import Absent, Found, MissingWrite, Outdated, Unconfirmed, Unmet, Written
 from kvsd.replication.role import Role
 from kvsd.replication.saved import Saved, SavedRole
 from kvsd.replication.state import Identity
@@ -435,10 +435,32 @@ class DurabilityTests(MonitorTests):
             PullRows(1, SHARD, 1, 0, [], 0, self.ahead(), []),
             Forwarded(1, Found(SHARD, self.token(), b"1")),
             Forwarded(1, Written(SHARD, self.token(), existed=False)),
+            Forwarded(1, Unconfirmed(SHARD, self.token(), existed=False, replicas=1, of=3)),
+            Acknowledged(SHARD, role_of(self.bert).writer, role_of(self.bert).writer, max(self.ahead().values())),
         ]
         for number, message in enumerate(messages, start=1):
             self.hear(self.anna, self.bert, message)
             self.assert_accused(*["durable-first"] * number)
+
+    def test_concerns(self) -> None:
+        """No client is told of more replicas than have all that its token names of the shard on disk."""
+        there = Token(1, 1, {SHARD: dict(role_of(self.bert).vector)})
+        self.show(self.bert, Reply(0, 1, Written(SHARD, there, existed=True, replicas=3, of=3)))
+        self.show(self.bert, Reply(0, 1, Written(SHARD, self.token(), existed=True)))
+        self.show(self.bert, Reply(0, 1, Written(SHARD, self.token(), existed=True, replicas=1, of=3)))
+        self.assert_accused()
+        self.show(self.bert, Reply(0, 1, Written(SHARD, self.token(), existed=True, replicas=2, of=3)))
+        self.show(self.bert, Reply(0, 1, Unconfirmed(SHARD, self.token(), existed=True, replicas=2, of=3)))
+        self.assert_accused("write-concern", "write-concern")
+
+    def test_concerns_of_others(self) -> None:
+        """Who hands on what it was told says nothing of its own."""
+        written = Written(SHARD, self.token(), existed=True, replicas=2, of=3)
+        self.monitor.distrust()
+        self.hear(self.anna, self.bert, Forwarded(1, written))
+        self.monitor.trusting = True
+        self.show(self.anna, Reply(0, 1, written))
+        self.assert_accused()
 
     def test_answers(self) -> None:
         """No client is told of a write before that is on the writer's disk."""
@@ -546,9 +568,9 @@ class HonestyTests(MonitorTests):
         """No queue is longer than its limit."""
         self.monitor.ticked(self.anna)
         self.assert_accused()
-        self.anna.state.limits = replace(self.anna.state.limits, waiters=-1, forwards=-1, holdback_ops=-1)
+        self.anna.state.limits = replace(self.anna.state.limits, waiters=-1, forwards=-1, concerns=-1, holdback_ops=-1)
         self.monitor.ticked(self.anna)
-        self.assert_accused("bounds", "bounds", "bounds")
+        self.assert_accused(*["bounds"] * 4)
 
 
 class AccusationTests(MonitorTests):

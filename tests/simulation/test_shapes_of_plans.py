@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 from functools import lru_cache
+from random import Random
 from typing import get_args
 
 import msgspec
@@ -10,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvsd.replication.limits import Limits
 from kvsd.simulate.__main__ import EPISODE_SECONDS, Setting
 from kvsd.simulate.faults.catalogue import KINDS
-from kvsd.simulate.plan import CLIENTS, FOUNDING_SECONDS, KEYS, SHAPES, Plan, Verb, draw_plan
+from kvsd.simulate.plan import CLIENTS, CONCERNS, FOUNDING_SECONDS, KEYS, SHAPES, Plan, Verb, draw_plan, with_concerns
 
 EVERY = tuple(KINDS)
 SEEDS = 300
@@ -73,6 +74,17 @@ class DrawnPlanTests(SynchronousTestCase):
         self.assertEqual(set(get_args(Verb)), {order.verb for plan in self.plans for order in plan.orders})
         self.assertEqual({True, False}, {bool(plan.spares) for plan in self.plans if plan.orders})
         self.assertTrue(any(not plan.orders and not plan.spares for plan in self.plans))
+
+    def test_concerns(self) -> None:
+        """In some plans some writes are to be at several replicas; apart from that these are as they were."""
+        concerned = [plan for plan in self.plans if plan.concerned]
+        self.assertTrue(SEEDS / 4 < len(concerned) < 3 * SEEDS / 4)
+        asking = [step for plan in self.plans for script in plan.scripts for step in script if step.w]
+        self.assertEqual(set(CONCERNS), {step.w for step in asking})
+        self.assertEqual({"put", "delete"}, {step.deed for step in asking})
+        for plan in concerned[:20]:
+            self.assertTrue(any(step.deed == "put" and not step.w for script in plan.scripts for step in script))
+        self.assertEqual(self.plans[0], with_concerns(self.plans[0], Random(0), 0.0))
 
     def test_every_kind_of_fault(self) -> None:
         """Every kind of fault is drawn, again and again, and no other."""

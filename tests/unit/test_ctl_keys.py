@@ -73,6 +73,27 @@ class ValueTests(CtlCase):
         self.assertIn("at least one character", self.ctl("get", "", status=2).stderr)
         self.assertEqual(self.node.asked, [])
 
+    def test_concern(self) -> None:
+        """Who wants a write at several replicas says so in the query, and is told how many have it."""
+        self.assertEqual(self.ctl("put", "tea", "oolong", "--w", "majority").output, "created tea in s1, on 2 of 3\n")
+        self.ctl("delete", "tea", "--w", "3")
+        self.assertEqual(["/kvs/tea?w=majority"], self.node.paths("PUT"))
+        self.assertEqual(["/kvs/tea?w=3"], self.node.paths("DELETE"))
+
+    def test_bad_concern(self) -> None:
+        """What is neither a number nor one of the words is refused before anything is sent."""
+        for wrong in ("0", "00", "-1", "most", "", "1.5"):
+            self.assertIn("whole number from 1", self.ctl("put", "k", "v", "--w", wrong, status=2).stderr)
+        self.assertEqual(self.node.asked, [])
+
+    def test_unconfirmed(self) -> None:
+        """A write that did not reach enough replicas in time is a failure for now, and the session knows of it."""
+        body = {"error": "Stored on 1 of 3, not rolled back", "causal-metadata": "kept", "shard-id": "s1"}
+        self.node.answers["PUT", "/kvs/k"] = 504, body
+        file = Path(self.mktemp())
+        self.assertIn("Stored on 1 of 3", self.fails(4, "put", "k", "v", "--w", "all", "--session", str(file)))
+        self.assertEqual("kept", json.loads(file.read_text())["causal-metadata"])
+
     def test_wait(self) -> None:
         """Who wants to wait says so in the header Prefer; who does not, sends none."""
         self.ctl("put", "k", "v", "--wait", "7")

@@ -18,6 +18,7 @@ from kvsd.replication.requests import (
     StorageFull,
     Unassigned,
     Unavailable,
+    Unconfirmed,
     Unmet,
     Written,
 )
@@ -203,6 +204,26 @@ class AskingTests(HttpCase):
         self.assertNotIn("preference-applied", self.ask_key("GET", "k", headers={"Prefer": "wait=1"}).headers)
         self.assertNotIn("preference-applied", self.ask("GET", "/kvs/k", b"[]", {"Prefer": "wait=1"}).headers)
 
+    def test_concern(self) -> None:
+        """A write may ask for replicas in its query, for as long as its client would wait; for a read that says nothing."""
+        for text, concern in (("1", 1), ("3", 3), ("majority", "majority"), ("all", "all")):
+            for headers, wait in (({}, None), ({"Prefer": "wait=7"}, 7), ({"Prefer": "wait=0"}, 0)):
+                for method, value in (("PUT", b"1"), ("DELETE", None)):
+                    self.ask(method, f"/kvs/k?w={text}", b'{"value":1}', headers)
+                    within = None if concern == 1 else wait
+                    put = Put("k", value, EMPTY, wait or 0, concern=concern, within=within)  # type: ignore[arg-type]
+                    self.assertEqual(self.node.asked[-1], put)
+        self.ask("GET", "/kvs/k?w=nonsense")
+        self.assertEqual(self.node.asked[-1], Get("k", EMPTY))
+
+    def test_bad_concern(self) -> None:
+        """A concern that is no number from 1 and no word, or given twice, is refused."""
+        for wrong in ("w=0", "w=-1", "w=", "w=most", "w=1.5", "w=%ff", "w=2&w=2"):
+            for method in ("PUT", "DELETE"):
+                answer = self.ask(method, f"/kvs/k?{wrong}", b'{"value":1}')
+                self.assert_error(answer, 400, 'w must be a whole number from 1, "majority" or "all"')
+        self.assertEqual(self.node.asked, [])
+
     def test_idempotency_key(self) -> None:
         """A write may carry the id by which its retry is recognised."""
         for key in ("x", "x" * 255, '"8e03978e"', "!~"):
@@ -235,10 +256,26 @@ class AnswerTests(HttpCase):
         seen = token(7)
         more = {"causal-metadata": self.node.tokens.encode(seen), "shard-id": "s0"}
         absent = 404, {"error": "Key does not exist", **more}
+        reached, unconfirmed = {"durability": {"replicas": 2, "of": 3}}, "Stored on 2 of 3, not rolled back"
         for method, outcome, expected in (
             ("PUT", Written("s0", seen, existed=False), (201, {"result": "created", **more})),
             ("PUT", Written("s0", seen, existed=True), (200, {"result": "replaced", **more})),
             ("DELETE", Written("s0", seen, existed=True), (200, {"result": "deleted", **more})),
+            (
+                "PUT",
+                Written("s0", seen, existed=True, replicas=2, of=3),
+                (200, {"result": "replaced", **reached, **more}),
+            ),
+            (
+                "DELETE",
+                Written("s0", seen, existed=True, replicas=2, of=3),
+                (200, {"result": "deleted", **reached, **more}),
+            ),
+            (
+                "PUT",
+                Unconfirmed("s0", seen, existed=True, replicas=2, of=3),
+                (504, {"error": unconfirmed, **reached, **more}),
+            ),
             ("GET", Found("s0", seen, b'{"a": [1.50]}'), (200, {"result": "found", "value": {"a": [1.5]}, **more})),
             ("GET", Absent("s0", seen), absent),
             ("DELETE", Absent("s0", seen), absent),

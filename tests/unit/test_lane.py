@@ -62,6 +62,16 @@ class TakingTests(LaneCase):
             )
         self.assertTrue(self.is_taken(b"GET /kvs/a HTTP/1.1\r\n\r\n"))
 
+    def test_write_concern(self) -> None:
+        """A write concern is taken along, for the one request that has it."""
+        for text, concern in (("majority", "majority"), ("2", 2), ("all", "all")):
+            self.assertTrue(self.is_taken(request_bytes("PUT", f"/kvs/a?w={text}", VALUE)))
+            self.assertEqual(self.node.asked[-1], Put("a", b"1", EMPTY, concern=concern))  # type: ignore[arg-type]
+        self.node.outcome = Written("s0", EMPTY, existed=False)
+        for target in ("/kvs/a?w=2", "/kvs/a"):
+            self.connection.send(request_bytes("PUT", target, VALUE))
+        self.assertEqual([put.concern for put in self.node.asked[-2:] if isinstance(put, Put)], [2, 1])
+
     def test_not_taken(self) -> None:
         """All else, though it may be as good a request."""
         for data in (

@@ -9,7 +9,7 @@ from kvsd.links import Links
 from kvsd.ports import PeerUnreachable, Transport
 from kvsd.replication.limits import Limits
 from kvsd.replication.liveness import Fate
-from kvsd.replication.messages import Forward, Forwarded, Message, Push, Sender
+from kvsd.replication.messages import Acknowledged, Forward, Forwarded, Message, Push, Sender
 from kvsd.replication.requests import Absent, Get
 from kvsd.replication.state import Identity, State
 from kvsd.replication.token import EMPTY
@@ -18,6 +18,7 @@ from kvsd.wire import EnvelopeCodec, encode_message
 ANNA, BERT, CARL = "10.0.0.1:8090", "10.0.0.2:8090", "10.0.0.3:8090"
 FORWARD = Forward(1, Get("key", EMPTY))
 FORWARDED = Forwarded(1, Absent("s0", EMPTY))
+ACKNOWLEDGED = Acknowledged("s0", b"bertha", b"annabe", 7)
 PUSH = Push([])
 
 
@@ -83,9 +84,9 @@ class LinksTests(SynchronousTestCase):
     def test_two_lanes(self) -> None:
         """What somebody waits for does not wait behind a POST of other things, nor the other way round."""
         self.send(BERT, PUSH)
-        self.send(BERT, FORWARD, PUSH, FORWARDED)
+        self.send(BERT, FORWARD, PUSH, FORWARDED, ACKNOWLEDGED)
         self.send(BERT, FORWARD)
-        self.assertEqual(self.said(), [(BERT, [PUSH]), (BERT, [FORWARD, FORWARDED])])
+        self.assertEqual(self.said(), [(BERT, [PUSH]), (BERT, [FORWARD, FORWARDED, ACKNOWLEDGED])])
         self.answer(0)
         self.assertEqual(self.said()[2:], [(BERT, [PUSH])])
         self.answer(1, FORWARDED)

@@ -74,6 +74,16 @@ class SettingsTests(SynchronousTestCase):
                 read_settings({"max-body-bytes": wrong}, GIVEN)
             self.assertIn("max-body-bytes", str(caught.exception))
 
+    def test_write_concern(self) -> None:
+        """How many replicas are to have a write: 1 unless something else is said, which is a number or a word."""
+        self.assertEqual(1, read().write_concern)
+        for text, concern in (("1", 1), ("2", 2), ("majority", "majority"), ("all", "all")):
+            self.assertEqual(concern, read_settings({"write-concern": text}, GIVEN).write_concern)
+        for wrong in ("0", "-1", "", "most"):
+            with self.assertRaises(SettingsError) as caught:
+                read_settings({"write-concern": wrong}, GIVEN)
+            self.assertIn("write-concern is malformed", str(caught.exception))
+
     def test_secrets(self) -> None:
         """A secret in a file is read without its last newline; a file that is not there is named."""
         path = self.mktemp()

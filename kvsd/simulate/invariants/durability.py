@@ -2,15 +2,19 @@
 Durable first: nothing that a crash at this instant would undo is said to anyone, nor called stable.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 from kvsd.replication.configuration import addresses
 from kvsd.replication.effects import Keep, SetMarks
 from kvsd.replication.marks import NO_MARKS, Final, Marks
-from kvsd.replication.messages import Forwarded, Heartbeat, Message, PullOps, PullRows, Push, Sender
+from kvsd.replication.messages import Acknowledged, Forwarded, Heartbeat, Message, PullOps, PullRows, Push, Sender
 from kvsd.replication.replica import Replica
-from kvsd.replication.requests import Found, Outcome, Written
+from kvsd.replication.requests import Found, Outcome, Outdated, Unconfirmed, Written
 from kvsd.simulate.monitor import Invariant, Monitor, Vector
+
+MANY = 200
+"""More answers than a node is given at once, and may still hand on."""
 
 
 class Durability(Invariant):
@@ -23,11 +27,13 @@ class Durability(Invariant):
             match message:
                 case Heartbeat():
                     said += message.vectors.items()
+                case Acknowledged():
+                    said.append((message.shard, {message.writer: message.counter}))
                 case Push() | PullOps():
                     said += ((op.shard, {op.writer: op.counter}) for op in message.ops)
                 case PullRows():
                     said.append((message.shard, message.vector))
-                case Forwarded(outcome=Found() | Written() as outcome):
+                case Forwarded(outcome=Found() | Written() | Unconfirmed() as outcome):
                     said += self._own(replica, sender.address, outcome)
                 case _:
                     pass
@@ -36,12 +42,12 @@ class Durability(Invariant):
 
     def answered(self, replica: Replica, outcome: Outcome) -> None:
         """What a client is told of this node's own writes must be on its disk."""
-        if isinstance(outcome, Found | Written) and self.monitor.trusting:
+        if isinstance(outcome, Found | Written | Unconfirmed) and self.monitor.trusting:
             address = replica.state.identity.address
             self._compare(address, self._own(replica, address, outcome))
 
     @staticmethod
-    def _own(replica: Replica, address: str, outcome: Found | Written) -> list[tuple[str, Vector]]:
+    def _own(replica: Replica, address: str, outcome: Found | Written | Unconfirmed) -> list[tuple[str, Vector]]:
         """The writes of a node itself that an outcome names."""
         shards = replica.state.configuration.shards.values() if replica.state.configuration else ()
         own = [member.writer for shard in shards for member in shard.members if member.node == address]
@@ -97,6 +103,51 @@ class Stability(Invariant):
                     self.accuse(
                         "stable", f"{me} takes {shard} {lacking} to be stable, but {member.node} was not shown it"
                     )
+
+
+class Concerns(Invariant):
+    """
+    What a client is told of how many replicas have its write is no more than what the disks of members hold.
+
+    That is for the coordinator to know: a node that hands on what it was told may go by another configuration.
+    """
+
+    def __init__(self, monitor: Monitor) -> None:
+        super().__init__(monitor)
+        self._told: dict[Replica, deque[Outcome]] = {}
+
+    def hears(self, replica: Replica, sender: Sender, messages: Sequence[Message]) -> None:
+        """What another node says of a request that was sent on to it."""
+        outcomes = (m.outcome for m in messages if isinstance(m, Forwarded) and not isinstance(m.outcome, Outdated))
+        self._told.setdefault(replica, deque(maxlen=MANY)).extend(outcomes)
+
+    def decided(self, replica: Replica, outcome: Outcome) -> None:
+        """Count the disks that have all that the client's token names of the shard: the write, and what it depends on."""
+        roster = replica.state.roster
+        if not isinstance(outcome, Written | Unconfirmed) or not outcome.of or roster is None:
+            return
+        if outcome in self._told.get(replica, ()):
+            return
+        members, me = roster.members(outcome.shard), replica.state.identity.address
+        named = outcome.token.dependencies.get(outcome.shard, {})
+        having = [a for a in members if a == me or self._is_excused(a, outcome.shard) or not self._lacks(a, outcome)]
+        if members and self.monitor.trusting and outcome.replicas > len(having):
+            self.accuse(
+                "write-concern",
+                f"{me} says that {outcome.replicas} of {outcome.of} have {outcome.shard} {_readable(named)},"
+                f" which is on the disks of {having} of {members}",
+            )
+
+    def _is_excused(self, address: str, shard: str) -> bool:
+        """Whether it lost its disk: what it has said before may still be on its way."""
+        return (address, shard) in self.monitor.dropped
+
+    def _lacks(self, address: str, outcome: Written | Unconfirmed) -> dict[str, int]:
+        return beyond(outcome.token.dependencies.get(outcome.shard, {}), self.disks(address).get(outcome.shard, {}))
+
+
+def _readable(vector: Vector) -> dict[str, int]:
+    return {writer.hex(): counter for writer, counter in vector.items()}
 
 
 def beyond(vector: Vector, disk: Mapping[bytes, int]) -> dict[str, int]:

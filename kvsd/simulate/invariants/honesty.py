@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from kvsd.replication.effects import Keep, SetConfiguration, SetVector
 from kvsd.replication.replica import Replica
-from kvsd.replication.requests import Absent, Found, MissingWrite, Outcome, Unmet, Written
+from kvsd.replication.requests import Absent, Found, MissingWrite, Outcome, Unconfirmed, Unmet, Written
 from kvsd.replication.saved import Saved
 from kvsd.simulate.monitor import Invariant, Monitor
 
@@ -39,7 +39,7 @@ class Honesty(Invariant):
     def decided(self, replica: Replica, outcome: Outcome) -> None:
         """Only a founded member serves, and what it says to be missing is."""
         address = replica.state.identity.address
-        if isinstance(outcome, Found | Written | Absent):
+        if isinstance(outcome, Found | Written | Unconfirmed | Absent):
             if not replica.state.founded and replica.state.epoch <= 1:  # one that was removed hands on what came late
                 self.accuse("serve-rule", f"{address} serves although it is not founded")
         elif isinstance(outcome, Unmet) and replica.state.serving(outcome.shard):
@@ -68,6 +68,7 @@ class Bounds(Invariant):
         lengths = {
             "requests that wait": (len(replica.waiting), limits.waiters),
             "requests sent on": (len(replica.forwards), limits.forwards),
+            "writes that wait for replicas": (len(replica.concerns), limits.concerns),
         }
         for role in state.roles.values():
             lengths[f"ops of {role.shard} held back"] = (role.holdback.count, limits.holdback_ops)

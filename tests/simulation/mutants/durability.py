@@ -18,21 +18,19 @@ def read_before_sync(planting: Planting) -> None:
 
 def written_before_sync(planting: Planting) -> None:
     """A write is acknowledged only once it is durable."""
-    answer = "not record.created), state.out.position"
+    answer = "return Attempt(written, state.out.position, {role"
     planting.rewrite(Serving, "_write", (answer, answer.replace("state.out.position", "0")))
 
 
 def repeat_before_sync(planting: Planting) -> None:
     """A request that comes again is answered only once its first try is durable."""
-    answer = "return Written(shard, token, not earlier.record.created), state.out.position"
-    planting.rewrite(Serving, "_write", (answer, answer.replace("state.out.position", "0")))
+    answer = "return Attempt(written, self._state.out.position, _covered(written, row), repeated=True)"
+    planting.rewrite(Serving, "_repeated", (answer, answer.replace("self._state.out.position", "0")))
 
 
 def pushed_before_sync(planting: Planting) -> None:
     """An op goes to other members only once it is durable."""
-    planting.rewrite(
-        Broadcast, "_issue", ("state.out.send(address, Push([op]))", "state.out.send(address, Push([op]), 0)")
-    )
+    planting.rewrite(Broadcast, "_issue", ("state.out.send(address, push)", "state.out.send(address, push, 0)"))
 
 
 def given_before_sync(planting: Planting) -> None:

@@ -44,15 +44,15 @@ def deletion_not_seen(planting: Planting) -> None:
         Serving,
         "_get",
         (
-            "return Absent(shard, token), position",
-            "return Absent(shard, self._stability.pruned(request.token)), position",
+            "return Attempt(Absent(shard, token), position)",
+            "return Attempt(Absent(shard, self._stability.pruned(request.token)), position)",
         ),
     )
 
 
 def repeat_without_dot(planting: Planting) -> None:
     """The answer to a request that was carried out before names what it wrote."""
-    planting.rewrite(Serving, "_write", ("self._having_seen(request.token, earlier.record)", "request.token"))
+    planting.rewrite(Serving, "_repeated", ("self._having_seen(request.token, earlier)", "request.token"))
 
 
 def token_forgets_its_past(planting: Planting) -> None:
