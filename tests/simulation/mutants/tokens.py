@@ -63,7 +63,7 @@ def token_forgets_its_past(planting: Planting) -> None:
 
 def token_not_sent_on(planting: Planting) -> None:
     """A request that is sent on goes with its token."""
-    forwarded = "return replace(self.request, wait=wait)"
+    forwarded = "return self.request if self.request.wait == wait else replace(self.request, wait=wait)"
     planting.rewrite(
         Forwarding, "attempt", (forwarded, "return replace(self.request, wait=wait, token=type(self.request.token)())")
     )
