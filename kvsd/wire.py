@@ -36,6 +36,7 @@ from kvsd.replication.marks import Marks
 from kvsd.replication.messages import Ballot, Instance, Message, Sender, Vote
 from kvsd.replication.record import CarriedOut, Op, Row
 from kvsd.replication.saved import Saved, SavedRole
+from kvsd.replication.seal import Seal
 from kvsd.replication.token import Epoch, Stamp
 
 TAG_BYTES = 16
@@ -106,7 +107,7 @@ class EnvelopeCodec:
     """Envelopes as bytes and back, under the cluster's secret."""
 
     def __init__(self, secret: bytes) -> None:
-        self._key = hmac.digest(secret, b"kvsd envelope", "sha256")
+        self._tag = Seal(hmac.digest(secret, b"kvsd envelope", "sha256"), TAG_BYTES).tag
 
     def encode(self, sender: Sender, receiver: str, messages: list[bytes]) -> bytes:
         """The bytes of an envelope with messages that are encoded already."""
@@ -130,9 +131,6 @@ class EnvelopeCodec:
         if envelope.receiver != receiver:
             raise WireError(f"the message is for {envelope.receiver}, this is {receiver}")
         return Sender(envelope.sender, envelope.instance, envelope.cluster, envelope.epoch), envelope.messages
-
-    def _tag(self, body: bytes) -> bytes:
-        return hmac.digest(self._key, body, "sha256")[:TAG_BYTES]
 
 
 # On disk

@@ -13,6 +13,7 @@ told apart before anything of it is believed.
 import binascii
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import b2a_base64
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -26,6 +27,7 @@ from kvsd.replication.causality import (
     join_dependencies,
 )
 from kvsd.replication.hlc import MAX_STAMP
+from kvsd.replication.seal import Seal
 
 VERSION = 1
 TAG_BYTES = 12
@@ -35,6 +37,10 @@ MAX_TOKEN_STAMP = MAX_STAMP - 2**40
 MAX_TOKEN_BYTES = 16 * 1024
 _HLC_BYTES = 8
 _MAX_VARINT_BYTES = 9
+_VERSION = bytes((VERSION,))
+_SMALL = [bytes((number,)) for number in range(0x80)]
+"""The numbers that are one byte."""
+_URLSAFE = bytes.maketrans(b"+/", b"-_")
 _ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 Epoch = Annotated[int, Meta(ge=0, lt=MAX_NUMBER)]
@@ -45,7 +51,7 @@ class TokenError(ValueError):
     """The causal metadata was not issued by this cluster, or was damaged on its way; the text says how."""
 
 
-class Token(Struct, frozen=True, array_like=True):
+class Token(Struct, frozen=True, array_like=True, gc=False):
     """A client's causal past: the configuration it knows of, the latest stamp in it, and the writes it depends on."""
 
     epoch: Epoch = 0
@@ -66,23 +72,18 @@ class TokenCodec:
     """Tokens as text and back, under one key."""
 
     def __init__(self, secret: bytes, cluster: str) -> None:
-        self._key = hmac.digest(secret, b"kvsd token " + cluster.encode(), "sha256")
+        self._tag = Seal(hmac.digest(secret, b"kvsd token " + cluster.encode(), "sha256"), TAG_BYTES).tag
 
     def encode(self, token: Token) -> str:
         """The token as base64url text."""
-        out = bytearray((VERSION,))
-        _write_varint(out, token.epoch)
-        out += token.hlc.to_bytes(_HLC_BYTES, "big")
-        groups = sorted((int(shard[1:]), vector) for shard, vector in token.dependencies.items() if vector)
-        _write_varint(out, len(groups))
+        groups = sorted([(int(shard[1:]), vector) for shard, vector in token.dependencies.items() if vector])
+        parts = [_VERSION, _varint(token.epoch), token.hlc.to_bytes(_HLC_BYTES, "big"), _varint(len(groups))]
         for number, vector in groups:
-            _write_varint(out, number)
-            _write_varint(out, len(vector))
-            for writer, counter in sorted(vector.items()):
-                out += writer
-                _write_varint(out, counter)
-        out += self._tag(out)
-        return urlsafe_b64encode(out).rstrip(b"=").decode()
+            parts += (_varint(number), _varint(len(vector)))
+            for entry in sorted(vector.items()):
+                parts += (entry[0], _varint(entry[1]))
+        body = b"".join(parts)
+        return b2a_base64(body + self._tag(body), newline=False).translate(_URLSAFE, b"=").decode()
 
     def decode(self, text: str) -> Token:
         """
@@ -97,9 +98,6 @@ class TokenCodec:
         if body[0] != VERSION:
             raise TokenError(f"its format {body[0]} is not known here")
         return _Reader(body).token()
-
-    def _tag(self, body: bytes | bytearray) -> bytes:
-        return hmac.digest(self._key, body, "sha256")[:TAG_BYTES]
 
 
 def _from_base64url(text: str) -> bytes:
@@ -117,11 +115,15 @@ def _from_base64url(text: str) -> bytes:
     return raw
 
 
-def _write_varint(out: bytearray, number: int) -> None:
+def _varint(number: int) -> bytes:
+    if number < 0x80:
+        return _SMALL[number]
+    out = []
     while number >= 0x80:
         out.append(number & 0x7F | 0x80)
         number >>= 7
     out.append(number)
+    return bytes(out)
 
 
 class _Reader:
