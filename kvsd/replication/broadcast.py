@@ -9,7 +9,6 @@ that it names has been applied, and holds it back until then.  What gets lost on
 from collections.abc import Iterable, Sequence
 
 from kvsd.replication.causality import VersionVector, dominates
-from kvsd.replication.configuration import addresses
 from kvsd.replication.marks import Marks
 from kvsd.replication.messages import Push
 from kvsd.replication.placement import Tenure
@@ -43,7 +42,7 @@ class Broadcast:
         state, roster = self._state, self._state.roster
         assert roster is not None and roster.serves(role.shard), "only members write"
         self._apply(role, push.ops[0])
-        for address in addresses(roster.shard(role.shard).replicas()):
+        for address in roster.audience[role.shard]:
             if state.usable(address):
                 state.out.send(address, push)
 
@@ -67,7 +66,7 @@ class Broadcast:
             return False
         if self._is_due(role, op):  # never by way of a queue that may be full: all others may wait for this one
             self._apply(role, op)
-            role.holdback.forget(role.vector)
+            role.holdback.leave_out(op)
             self.drain(role)
             return True
         self.dropped += not role.holdback.add(op, now)
@@ -103,8 +102,9 @@ class Broadcast:
         """Apply what is due of the hold-back queue."""
         if role.copy:
             return
-        for op in role.holdback.due(role.vector, self._state.epoch):
-            self._apply(role, op)
+        if role.holdback.count:
+            for op in role.holdback.due(role.vector, self._state.epoch):
+                self._apply(role, op)
 
     def _apply(self, role: Role, op: Op) -> None:
         out = self._state.out

@@ -24,7 +24,7 @@ VersionVector = dict[Writer, Counter]
 Dependencies = dict[str, VersionVector]
 
 
-class Dot(Struct, frozen=True, array_like=True):
+class Dot(Struct, frozen=True, array_like=True, gc=False):
     """The name of one write: the counter-th (from 1) that the writer issued in the shard."""
 
     shard: str

@@ -29,9 +29,10 @@ class Durability:
 
     def keep_vectors(self, now: float) -> None:
         """Keep, with this event's write, the vectors that changed in it."""
-        for shard in sorted(self.dirty & self._roles.keys()):
-            for change in self._roles[shard].changes(self._out.written + 1):
-                self._out.keep(change)
+        for shard in sorted(self.dirty):
+            if role := self._roles.get(shard):
+                for change in role.changes(self._out.written + 1):
+                    self._out.keep(change)
         self.dirty.clear()
         if self._writing_since is None and self._out.position > self._out.written:
             self._writing_since = now

@@ -83,6 +83,11 @@ class HoldBack:
         self._remove(writer, seen + 1)
         return held.op
 
+    def leave_out(self, op: Op) -> None:
+        """Drop an op that came again, and was applied without being taken out of here."""
+        if op.counter in self._held.get(op.writer, ()):
+            self._remove(op.writer, op.counter)
+
     def forget(self, vector: Mapping[bytes, int]) -> None:
         """Drop what vector has seen, after it was raised by other means than due."""
         if not self.count:
@@ -102,7 +107,8 @@ class HoldBack:
 
     def oldest(self) -> float | None:
         """Since when (monotonic seconds) the oldest op has been waiting; None if none is."""
-        return min((held.since for queue in self._held.values() for held in queue.values()), default=None)
+        firsts = (next(iter(queue.values())) for queue in self._held.values())  # a queue keeps the order of coming
+        return min((held.since for held in firsts), default=None)
 
     def ops(self) -> list[Op]:
         """All ops that wait."""

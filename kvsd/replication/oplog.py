@@ -47,7 +47,9 @@ class OpLog:
         return self.arrival
 
     def _keep(self, entry: Entry) -> None:
-        run = self._runs.setdefault(entry.op.writer, deque())
+        run = self._runs.get(entry.op.writer)
+        if run is None:
+            run = self._runs[entry.op.writer] = deque()
         assert not run or run[-1].op.counter + 1 == entry.op.counter, "a writer's ops are logged in order"
         run.append(entry)
         self._order.append(entry)
@@ -120,5 +122,7 @@ class OpLog:
 
 def op_bytes(op: Op) -> int:
     """About how many bytes an op takes on the wire."""
-    records = sum(100 + len(record.key) + len(record.value or b"") for record in op.records)
-    return 20 + 16 * len(op.dependencies) + records + 100 * len(op.requests)
+    size = 20 + 16 * len(op.dependencies) + 100 * len(op.requests)
+    for record in op.records:
+        size += 100 + len(record.key) + len(record.value or b"")
+    return size

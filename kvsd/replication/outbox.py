@@ -31,6 +31,8 @@ class Outbox:
         """The position of the last write that was handed out."""
         self._changes: list[Keep] = []
         self._effects: list[Effect] = []
+        self._unplaced: list[int] = []
+        """The places in the list of messages that go after changes of this event, of which there were none yet."""
 
     @property
     def position(self) -> int:
@@ -48,7 +50,9 @@ class Outbox:
 
     def send(self, peer: str, message: Message, after: int | None = None) -> None:
         """Send a message after a position, which by default is everything of this event and before it."""
-        self._effects.append(Send(-1 if after is None else after, peer, message))
+        if after is None and not self._changes:
+            self._unplaced.append(len(self._effects))
+        self._effects.append(Send(self.position if after is None else after, peer, message))
 
     def answer(self, asker: Asker, outcome: Verdict, after: int = 0) -> None:
         """Give the outcome to whoever asked, after a position."""
@@ -69,13 +73,14 @@ class Outbox:
 
     def take(self) -> list[Effect]:
         """The effects of the event, its write first, and an empty outbox for the next event."""
-        position = self.position
-        effects = [
-            effect._replace(after=position) if isinstance(effect, Send) and effect.after < 0 else effect
-            for effect in self._effects
-        ]
+        effects = self._effects
         if self._changes:
-            effects.insert(0, Write(position, self._changes))
-        self.written = position
-        self._changes, self._effects = [], []
+            self.written += 1
+            for place in self._unplaced:
+                effect = effects[place]
+                assert isinstance(effect, Send), "only messages are placed later"
+                effects[place] = effect._replace(after=self.written)
+            effects = [Write(self.written, self._changes), *effects]
+            self._changes = []
+        self._effects, self._unplaced = [], []
         return effects

@@ -39,16 +39,12 @@ class Past:
 
     def lacking(self, role: Role, tenure: Tenure, token: Token) -> Dependencies:
         """What this node's role lacks of that."""
-        if not token.dependencies or self._has_all(role, tenure, token):
-            return {}
-        needed = self.needed(tenure, token)
-        return self._beyond(tenure, needed, role.vector, role.marks) if needed else {}
-
-    def _has_all(self, role: Role, tenure: Tenure, token: Token) -> bool:
-        """Whether a role has all that a token names of its shard, where that is all that matters: as a rule."""
         assert self._state.configuration is not None, "tokens are judged in a configuration"
         tenancy = self._state.configuration.tenures[tenure]
-        return not tenancy.sources and dominates(role.vector, token.dependencies.get(tenancy.shard, {}))
+        if not tenancy.sources and dominates(role.vector, token.dependencies.get(tenancy.shard, {})):
+            return {}  # as a rule, and quickly told
+        needed = self.needed(tenure, token)
+        return self._beyond(tenure, needed, role.vector, role.marks) if needed else {}
 
     def holds(self, address: str, tenure: Tenure, token: Token) -> bool:
         """Whether a member is known to have all of that: by its report, or because it wrote it."""

@@ -20,7 +20,7 @@ MAX_REQUEST_ID = 255
 RequestId = Annotated[str, Meta(max_length=MAX_REQUEST_ID)]
 
 
-class Record(Struct, frozen=True, array_like=True):
+class Record(Struct, frozen=True, array_like=True, gc=False):
     """
     One version of one key.
 
@@ -52,14 +52,14 @@ class Record(Struct, frozen=True, array_like=True):
         return self.value is None
 
 
-class CarriedOut(Struct, frozen=True, array_like=True):
+class CarriedOut(Struct, frozen=True, array_like=True, gc=False):
     """The write that a request with an id led to: the record without its value, and a digest of that."""
 
     record: Record
     digest: bytes
 
 
-class Op(Struct, frozen=True, array_like=True):
+class Op(Struct, frozen=True, array_like=True, gc=False):
     """
     One step of a shard's causal broadcast: the counter-th of its writer.
 
@@ -80,7 +80,10 @@ class Op(Struct, frozen=True, array_like=True):
     @property
     def is_own(self) -> bool:
         """Whether it is a write of a client, and not a part of what was taken over."""
-        return len(self.records) == 1 and self.records[0].origin == Dot(self.shard, self.writer, self.counter)
+        if len(self.records) != 1:
+            return False
+        origin = self.records[0].origin
+        return origin.counter == self.counter and origin.writer == self.writer and origin.shard == self.shard
 
     @property
     def record(self) -> Record:
@@ -88,7 +91,7 @@ class Op(Struct, frozen=True, array_like=True):
         return self.records[0]
 
 
-class Row(Struct, frozen=True, array_like=True):
+class Row(Struct, frozen=True, array_like=True, gc=False):
     """A record as a replica of the shard holds it: with the op (writer and counter) that brought it there."""
 
     writer: Writer

@@ -116,7 +116,7 @@ class Replica:
     def submit(self, ticket: Ticket, request: Request, now: Now) -> list[Effect]:
         """A client's request; a Reply to the ticket follows, now or later."""
         self.state.now = now
-        if isinstance(request, Get | Put | CountKeys):
+        if isinstance(request, Get) or isinstance(request, Put) or isinstance(request, CountKeys):  # noqa: SIM101 - faster
             self.routing.route(ticket, request, now)
         else:
             self.administration.ask(ticket, request, now.monotonic)

@@ -11,6 +11,7 @@ a role are kept on disk, its *place*, is therefore not always under its own name
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 
 from kvsd.replication.carried_out import Requests
 from kvsd.replication.causality import VersionVector, Writer, dominates, join
@@ -90,11 +91,13 @@ class Role:
         for record in op.records:
             self._clock.witness(record.hlc)
             yield from self._put(Row(op.writer, op.counter, record), position)
-            yield from self.requests.remember(record)
+            if record.request:
+                yield from self.requests.remember(record)
         for request in op.requests:
             yield from self.requests.learn(request)
-        self.marks = self.marks.merged(op.marks)
-        self.collected.raise_to(op.marks.forgotten)
+        if op.marks:
+            self.marks = self.marks.merged(op.marks)
+            self.collected.raise_to(op.marks.forgotten)
 
     def take_in(self, rows: Iterable[Row], position: int) -> Iterator[Keep]:
         """Put rows of a copy in their places; only all of them are a causal cut."""
@@ -123,12 +126,13 @@ class Role:
         self.collected.raise_to(message.marks.forgotten)
         self.holdback.forget(self.vector)
 
-    def _put(self, row: Row, position: int) -> Iterator[Keep]:
-        if self.keeps(row.record) and self.store.put(row):
-            key = (row.record.tenure, row.record.key)
-            self._unsynced.pop(key, None)
-            self._unsynced[key] = position
-            yield SetRow(self.place, row)
+    def _put(self, row: Row, position: int) -> Iterable[Keep]:
+        if not (self.keeps(row.record) and self.store.put(row)):
+            return ()
+        key = (row.record.tenure, row.record.key)
+        self._unsynced.pop(key, None)
+        self._unsynced[key] = position
+        return (SetRow(self.place, row),)
 
     def collect(self, tombstone: Row) -> Keep:
         """Drop a tombstone that nobody can need any more."""
@@ -180,7 +184,7 @@ class Role:
         """Everything up to the position is on disk."""
         while self._vectors and self._vectors[0][0] <= position:
             _, self.durable, self.durable_marks = self._vectors.popleft()
-        while self._unsynced and self._unsynced[key := next(iter(self._unsynced))] <= position:
+        for key in list(takewhile(lambda key: self._unsynced[key] <= position, self._unsynced)):
             del self._unsynced[key]
         if self.copy:
             self.copy.synced(position)

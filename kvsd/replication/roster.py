@@ -36,7 +36,10 @@ class Roster:
         }
         """The addresses of the other replicas of each shard, learners among them, sorted numerically."""
         self._served = {shard for shard, member in self.places.items() if member in self.shard(shard).members}
-        self._owners = {tenure: (tenure, tenancy.shard) for tenure, tenancy in configuration.tenures.items()}
+        self.slots = configuration.slots
+        """For each slot its tenure."""
+        self.owners = {tenure: (tenure, tenancy.shard) for tenure, tenancy in configuration.tenures.items()}
+        """For each tenure itself, and the shard that owns its slots."""
         self._genuine = {(node, instance) for node, instance in configuration.nodes.items() if instance}
         self._genuine |= {(member.node, member.instance) for member in everyone if member.instance}
         self._kept = configuration.kept_tenures()
@@ -73,10 +76,6 @@ class Roster:
         return sorted(nodes, key=address_order)
 
     # What
-
-    def owner(self, slot: int) -> tuple[Tenure, str]:
-        """The tenure of a slot and the shard that owns it."""
-        return self._owners[self.configuration.slots[slot]]
 
     @property
     def tenures(self) -> set[Tenure]:

@@ -80,9 +80,8 @@ class Serving:
         """Whether a genuine token may name these writes of a shard: those that are here were issued, as everybody knows."""
         role = self._state.roles.get(shard)
         here = role.vector if role else {}
-        return all(
-            n <= here.get(writer, 0) or n <= self._credible_counter(shard, writer) for writer, n in vector.items()
-        )
+        beyond = [(writer, n) for writer, n in vector.items() if n > here.get(writer, 0)]
+        return not beyond or all(n <= self._credible_counter(shard, writer) for writer, n in beyond)
 
     def _is_over(self, shard: str, writer: bytes) -> bool:
         """Whether a writer that is none of the configuration's is no more, and not merely one that is not known yet."""
@@ -112,8 +111,8 @@ class Serving:
         lacking = self._past.lacking(role, tenure, token)
         unknown = {(s, writer, counter) for s, vector in lacking.items() for writer, counter in vector.items()}
         if self._state.epoch == 1:
-            entries = ((s, w, n) for s, vector in token.dependencies.items() for w, n in vector.items())
-            unknown.update((s, w, n) for s, w, n in entries if w not in self._state.writers)
+            for s, vector in token.dependencies.items():
+                unknown |= {(s, w, n) for w, n in vector.items() if w not in self._state.writers}
         if not unknown:
             return None
         return Unmet(role.shard, [self._explain(role, tenure, *entry, now) for entry in sorted(unknown)])

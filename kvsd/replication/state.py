@@ -147,7 +147,7 @@ class State:
     def shard_of(self, key: str) -> tuple[int, str]:
         """The tenure and the shard of a key."""
         assert self.roster is not None, "keys have a place only in a configuration"
-        return self.roster.owner(slot_of(key))
+        return self.roster.owners[self.roster.slots[slot_of(key)]]
 
     def members(self, shard: str) -> list[str]:
         """The addresses of a shard's members."""
