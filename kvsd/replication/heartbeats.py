@@ -96,8 +96,8 @@ class Heartbeats:
         peer.instance, peer.epoch = sender.instance, message.epoch
         if genuine:
             peer.report(message)
-            if message.epoch == state.epoch:
-                peer.remember({m.shard: w for w, m in state.writers.items() if m.node == peer.address})
+            if message.epoch == state.epoch and state.roster:
+                peer.remember(state.roster.writers_of.get(peer.address, {}))
             self._remember(peer, message.reported)
         else:
             peer.report(None)

@@ -222,7 +222,9 @@ class Liveness:
     def silences(self, now: float) -> dict[str, int]:
         """For how many milliseconds each peer has been silent, of those that were heard at all."""
         return {
-            peer.address: int(silent * 1000) for peer in self.peers.values() if (silent := peer.silent(now)) is not None
+            peer.address: int(max(0.0, now - peer.heard) * 1000)
+            for peer in self.peers.values()
+            if peer.heard is not None
         }
 
     def behind_ms(self) -> int:

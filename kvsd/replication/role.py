@@ -11,7 +11,6 @@ a role are kept on disk, its *place*, is therefore not always under its own name
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import takewhile
 
 from kvsd.replication.carried_out import Requests
 from kvsd.replication.causality import VersionVector, Writer, dominates, join
@@ -184,7 +183,12 @@ class Role:
         """Everything up to the position is on disk."""
         while self._vectors and self._vectors[0][0] <= position:
             _, self.durable, self.durable_marks = self._vectors.popleft()
-        for key in list(takewhile(lambda key: self._unsynced[key] <= position, self._unsynced)):
+        durable = []
+        for key, at in self._unsynced.items():
+            if at > position:
+                break
+            durable.append(key)
+        for key in durable:
             del self._unsynced[key]
         if self.copy:
             self.copy.synced(position)

@@ -27,8 +27,11 @@ class Roster:
         """Whether this node is of the cluster, and has a place in a shard that owns slots, be it a learner's."""
         self.writer_of: dict[tuple[str, str], Writer] = {}
         """The writer that a node is in a shard, where that is known."""
+        self.writers_of: dict[str, dict[str, Writer]] = {}
+        """The writers that each node is, by shard."""
         for writer, member in self.writers.items():
             self.writer_of.setdefault((member.node, member.shard), writer)
+            self.writers_of.setdefault(member.node, {})[member.shard] = writer
         self._members = {name: addresses(shard.members) for name, shard in configuration.shards.items()}
         self.audience = {
             name: [address for address in addresses(shard.replicas()) if address != me[0]]

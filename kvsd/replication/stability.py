@@ -94,22 +94,24 @@ class Stability:
         return Token(max(token.epoch, epoch), token.hlc, self.unstable(token.dependencies))
 
     def tick(self, now: float) -> None:
-        """From time to time truncate logs and drop tombstones."""
+        """From time to time truncate logs and drop tombstones; at once again where there was more than is done at a time."""
         state = self._state
         if self._cleaned is None or now - self._cleaned >= state.limits.upkeep_seconds:
-            self._cleaned = now
             self.refresh()
-            for role in state.roles.values():
-                self._clean(role)
+            is_clean = [self._clean(role) for role in state.roles.values()]
+            self._cleaned = now if all(is_clean) else None
 
-    def _clean(self, role: Role) -> None:
+    def _clean(self, role: Role) -> bool:
+        """Do some of it; says whether that was all."""
         state, limits = self._state, self._state.limits
         dropped = role.log.truncate(self.vector(role.shard), limits.log_bytes, limits.log_drops)
         if dropped:
             state.out.keep(DropOps(role.writer, dropped))
-        for tombstone in self.collectable(role, limits.log_drops):
+        tombstones = self.collectable(role, limits.log_drops)
+        for tombstone in tombstones:
             state.out.keep(role.collect(tombstone))
             state.disk.dirty.add(role.shard)
+        return max(len(dropped), len(tombstones)) < limits.log_drops
 
     def collectable(self, role: Role, at_most: int) -> list[Row]:
         """

@@ -6,7 +6,7 @@ from kvsd.replication.messages import Heartbeat, Push
 from kvsd.replication.requests import Absent, Found, Unmet
 from kvsd.replication.role import Role
 from kvsd.replication.token import EMPTY
-from tests.pure import PureCluster
+from tests.pure import PureCluster, with_limits
 
 
 class StabilityTests(SynchronousTestCase):
@@ -68,6 +68,14 @@ class StabilityTests(SynchronousTestCase):
         for site in self.cluster.live():
             self.assertEqual(0, len(self.role(site.address).log))
             self.assertEqual([], [key for table, key in site.disk if table == "ops"])
+
+    def test_log_ends_as_fast_as_it_grows(self) -> None:
+        """Where more is to be dropped than is done at a time, the rest does not wait until the next upkeep."""
+        cluster = PureCluster(3, 1, with_limits(log_drops=5)).founded()
+        for number in range(40):
+            cluster.put(self.node, f"key{number}", "1")
+        cluster.run(2.5)
+        self.assertEqual([0, 0, 0], [len(site.replica.state.roles["s0"].log) for site in cluster.live()])
 
     def test_log_is_kept_for_a_member_that_is_away(self) -> None:
         """A member that is away finds everything in the log when it returns."""

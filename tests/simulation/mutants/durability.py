@@ -58,7 +58,7 @@ def all_rows_taken_for_durable(planting: Planting) -> None:
     planting.rewrite(
         Role,
         "synced",
-        ("self._unsynced[key] <= position", "True"),
+        ("at > position", "False"),
     )
 
 
