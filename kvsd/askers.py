@@ -34,7 +34,8 @@ class Askers:
         answered = self._asked.pop(ticket, None)
         if answered:
             answered(outcome)
-            self._tell_drained()
+            if self._drained:
+                self._tell_drained()
 
     def forget(self, ticket: Ticket) -> None:
         """Nobody waits for an answer any more; where there was one already, nothing happens."""
@@ -50,7 +51,7 @@ class Askers:
         return drained
 
     def _tell_drained(self) -> None:
-        if self._drained and not self._asked:
+        if not self._asked:
             drained, self._drained = self._drained, []
             for waiter in drained:
                 waiter.callback(None)

@@ -42,7 +42,8 @@ class Journal:
         self._crash = crash
         self._pending: list[Change] = []
         self._written = 0
-        self._durable = 0
+        self.durable = 0
+        """The position up to which everything is on disk."""
         self._committing = False
         self.refused = False
         """Whether the commit under way found no room and is to be tried again."""
@@ -56,7 +57,7 @@ class Journal:
 
     def after(self, position: int, effect: Send | Reply) -> None:
         """Perform an effect once everything up to a position is durable."""
-        if position <= self._durable:
+        if position <= self.durable:
             self._perform(effect)
         elif position in self._held:
             self._held[position].append(effect)
@@ -84,7 +85,7 @@ class Journal:
 
     def _committed(self, _: None, position: int) -> None:
         self._committing = self.refused = False
-        self._durable = position
+        self.durable = position
         self._synced(position)
         for at in sorted(at for at in self._held if at <= position):
             for effect in self._held.pop(at):

@@ -33,8 +33,10 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = _Requests()
-        self.registry.register(self._requests)
+        requests = _Requests()
+        self.registry.register(requests)
+        self.observe_request: Callable[[str, str, float], None] = requests.observe
+        """A key-value request was answered, or its client left: verb, outcome, seconds."""
         self._sync = self._histogram("kvsd_sync_seconds", "Time to make one batch of changes durable.", _FAST)
         self._batch = self._histogram("kvsd_sync_changes", "Changes that were made durable in one batch.", _SIZES)
         self._post = self._histogram("kvsd_post_seconds", "Time from a POST to a peer to its answer or failure.", _FAST)
@@ -51,10 +53,6 @@ class Metrics:
     def watch(self, status: Callable[[], Status]) -> None:
         """Show also what status says whenever the metrics are asked for; to be called once."""
         self.registry.register(_StatusCollector(status))
-
-    def observe_request(self, verb: str, outcome: str, seconds: float) -> None:
-        """A key-value request was answered, or its client left."""
-        self._requests.observe(verb, outcome, seconds)
 
     def observe_commit(self, seconds: float, changes: int) -> None:
         """A batch of changes was made durable."""
@@ -91,11 +89,13 @@ class _Requests(Collector):
     def observe(self, verb: str, outcome: str, seconds: float) -> None:
         """A request took so long."""
         labels = verb, outcome
-        if labels not in self._counts:
+        try:
+            self._counts[labels][bisect_left(_FAST, seconds)] += 1
+            self._seconds[labels] += seconds
+        except KeyError:
             self._counts[labels] = [0] * (len(_FAST) + 1)
             self._seconds[labels] = 0.0
-        self._counts[labels][bisect_left(_FAST, seconds)] += 1
-        self._seconds[labels] += seconds
+            self.observe(verb, outcome, seconds)
 
     def collect(self) -> Iterator[Metric]:
         times = HistogramMetricFamily(

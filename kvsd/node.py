@@ -134,7 +134,7 @@ class Node:
             answered(Overloaded("This node is shutting down; try another one"))
             return nothing
         ticket = self._askers.admit(answered)
-        self._act(lambda: self._replica.submit(ticket, request, self.now()))
+        self._act(partial(self._replica.submit, ticket, request, self.now()))
         return partial(self._askers.forget, ticket)
 
     def ask(self, request: Request) -> Deferred[Outcome]:
@@ -161,7 +161,10 @@ class Node:
             return
         try:
             for effect in event():
-                self._release(effect)
+                if type(effect) is Reply and effect.after <= self._journal.durable:
+                    self._perform(effect)  # as most do: reads wait for nothing
+                else:
+                    self._release(effect)
         except Exception:
             self._fail(Failure())
 
@@ -194,13 +197,13 @@ class Node:
     def _release(self, effect: Effect) -> None:
         """Perform an effect, or have it wait for the write that it depends on."""
         match effect:
+            case Reply(after) | Send(after):
+                self._journal.after(after, effect)
             case Write(position, changes):
                 self._journal.write(
                     position, [Change(_TABLES[name], key, value) for name, key, value in entries(changes)]
                 )
                 self._end_of_turn.wish()
-            case Send(after) | Reply(after):
-                self._journal.after(after, effect)
             case Note(event, facts):
                 text = "".join(f" {name}={fact}" for name, fact in facts.items())
                 _log.info("{event}{text}", event=event, facts=facts, text=text)
@@ -212,8 +215,8 @@ class Node:
         if self._stopped:
             return
         match effect:
+            case Reply(_, ticket, outcome):
+                self._askers.answer(ticket, outcome)
             case Send(_, peer, message):
                 self._links.send(peer, message)
                 self._end_of_turn.wish()
-            case Reply(_, ticket, outcome):
-                self._askers.answer(ticket, outcome)

@@ -2,6 +2,7 @@
 A node as a service: opens its disk, finds out what it is, starts to listen; and ends in the reverse order.
 """
 
+import gc
 import os
 import secrets
 import signal
@@ -33,6 +34,9 @@ from kvsd.wire import WireError
 LAST_CALL_SECONDS = 1.0
 """How long, once no connection is taken any more, requests are still served that were on their way."""
 STOP_PATIENCE_SECONDS = 4.0
+
+COLLECT_AFTER_ALLOCATIONS = 20_000
+"""By default Python collects after 700 containers more than were let go of."""
 
 _log = Logger()
 
@@ -136,10 +140,23 @@ class NodeService(Service):
 
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
+        settle_garbage_collection()
         _log.info("listening at {where} as {address}", where=self._settings.listen, address=self._settings.address)
 
     def _not_listening(self, failure: Failure) -> None:
         self._refused = f"can't listen at {self._settings.listen}: {failure.getErrorMessage()}"
+
+
+def settle_garbage_collection() -> None:
+    """
+    Leave what is there by now out of all later collections, and collect less often.
+
+    Modules, routes and the rows that were read from the disk stay; to look through them again and again held up whatever
+    request was unlucky.  Requests leave next to no cycles behind.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER_ALLOCATIONS, *gc.get_threshold()[1:])
 
 
 def wall_ms() -> int:

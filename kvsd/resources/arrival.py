@@ -41,7 +41,7 @@ class BoundedRequest(Request):
         self._limits = limits
         self._clock = clock
         self._late = clock.seconds() + limits.arrival_seconds
-        self._timer: IDelayedCall | None = clock.callLater(limits.arrival_seconds, self._give_up)
+        self._timer: IDelayedCall | None = clock.callLater(limits.arrival_seconds, self.give_up)
         self._kept_bytes = limits.max_body_bytes
         self._received_bytes = 0
         self._dismissed = False
@@ -61,7 +61,7 @@ class BoundedRequest(Request):
             if length > self._limits.discard_bytes or self.requestHeaders.hasHeader(b"Expect"):
                 # Not sent yet, and not to be asked for.
                 self.requestHeaders.removeHeader(b"Expect")
-                self._give_up()
+                self.give_up()
 
     @override
     def handleContentChunk(self, data: bytes) -> None:
@@ -75,7 +75,7 @@ class BoundedRequest(Request):
             return
         self._discard()
         if self._received_bytes > self._limits.discard_bytes:
-            self._give_up()
+            self.give_up()
 
     @override
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
@@ -146,7 +146,7 @@ class BoundedRequest(Request):
         if self._timer:
             self._timer.reset(max(patience, 0))
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
         """Answer without the rest of the request."""
         self._stop_timer()
         self._dismissed = True

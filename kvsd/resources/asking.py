@@ -59,7 +59,8 @@ _NO_BODY: Final = _Body()
 def said_in(headers: Headers, query: Mapping[bytes, Sequence[bytes]]) -> Said:
     """What headers and a query say that the server has parsed."""
     get = headers.getRawHeaders
-    return Said(get(b"Causal-Metadata", ()), get(b"Prefer", ()), get(b"Idempotency-Key", ()), query.get(b"w", ()))
+    said = Said(get(b"Causal-Metadata", ()), get(b"Prefer", ()), get(b"Idempotency-Key", ()), query.get(b"w", ()))
+    return said if any(said) else SAID_NOTHING
 
 
 def read_request(
@@ -76,12 +77,14 @@ def read_request(
     Raises Rejected for one that is wrong in itself.
     """
     key = read_key(segment, limits.max_key_length)
+    if verb == "GET" and not body and said is SAID_NOTHING:
+        return Get(key, EMPTY)  # what most requests are
     fields = read_json(body, _body, limits.max_depth) if body else _NO_BODY
     value = bytes(fields.value).strip(_WHITESPACE) if verb == "PUT" else None
     if verb == "PUT" and not value:
         raise Rejected(400, NO_VALUE)
     texts = metadata_texts(fields.metadata) + header_texts(said.metadata)
-    token = read_token(texts, decode_token)
+    token = read_token(texts, decode_token) if texts else EMPTY
     wait = preferred_wait(said.prefer)
     if verb == "GET":
         return Get(key, token, wait or 0)
@@ -93,7 +96,7 @@ def read_request(
 def read_key(segment: str, max_length: int) -> str:
     """A key from its percent-encoded form.  Raises Rejected where it is too long or no text."""
     try:
-        key = unquote_to_bytes(segment).decode()
+        key = unquote_to_bytes(segment).decode() if "%" in segment else segment
     except UnicodeDecodeError:
         raise Rejected(400, "Key is not valid UTF-8") from None
     if len(key) > max_length:
@@ -116,6 +119,8 @@ def metadata_texts(metadata: Raw) -> list[str]:
 
 def header_texts(values: Sequence[bytes]) -> list[str]:
     """The tokens in a request's Causal-Metadata headers.  Raises Rejected where there are too many."""
+    if not values:
+        return []
     texts = [text.decode("utf-8", "replace").strip() for value in values for text in value.split(b",")]
     if len(texts) > MAX_TOKENS:
         raise Rejected(400, f"Causal-Metadata must hold at most {MAX_TOKENS} tokens")

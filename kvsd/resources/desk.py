@@ -11,11 +11,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from kvsd.metrics import Metrics
-from kvsd.node import Node, nothing
+from kvsd.node import Node
 from kvsd.replication.requests import KeyRequest, Outcome, Overloaded
 from kvsd.resources.asking import Said, preferred_wait, read_request
 from kvsd.resources.door import Headers, Rejected, Reply, RequestLimits, internal_error, too_large
-from kvsd.resources.outcomes import Answer, key_answer
+from kvsd.resources.outcomes import key_answer
 
 _HONOURED = frozenset({"found", "created", "replaced", "deleted", "absent", "unmet", "unconfirmed"})
 
@@ -27,8 +27,8 @@ class Desk:
         self.node = node
         self.limits = limits
         self.under_way = 0
-        self._metrics = metrics
-        self._seconds = clock.seconds
+        self.seconds = clock.seconds
+        self.count = metrics.observe_request
 
     def ask(self, verb: str, key: str, said: Said, body: bytes | None, tell: Callable[[Reply], None]) -> "Call":
         """
@@ -37,83 +37,78 @@ class Desk:
         No body (None) is one that was too large to be kept.  ``tell`` gets the reply, once: in this call or later, or
         not at all if the call is cancelled before.  It may not raise.
         """
-        call = Call(self, verb, said, tell, self._seconds())
-        call.begin(key, body)
+        call = Call(self, verb, said, tell)
+        try:
+            if body is None:
+                raise too_large(self.limits.max_body_bytes)
+            asked = call.asked = read_request(verb, key, said, body, self.limits, self.node.tokens.decode)
+            if self.under_way >= self.limits.in_flight:
+                call.hear(Overloaded("Too many requests are under way at this node; try again later"))
+            else:
+                self.under_way += 1
+                call.under_way = True
+                call.forget = self.node.submit(asked, call.hear)
+        except Rejected as rejected:
+            call.end("too-large" if rejected.reply.status == 413 else "bad-request", rejected.reply)
+        except Exception:
+            call.end("error", internal_error(Failure()))
         return call
-
-    def count(self, verb: str, label: str, started: float) -> None:
-        """Count a request that is over."""
-        self._metrics.observe_request(verb, label, self._seconds() - started)
 
 
 class Call:
     """A request about a key, from its arrival to its answer."""
 
-    __slots__ = ("_asked", "_desk", "_forget", "_said", "_started", "_tell", "_under_way", "_verb", "over")
+    __slots__ = ("_desk", "_said", "_started", "_tell", "_verb", "asked", "forget", "over", "under_way")
 
-    _asked: KeyRequest
+    asked: KeyRequest
+    """What was asked of the node, if it got as far as that."""
+    forget: Callable[[], None]
+    """Tells the node that nobody waits any more."""
 
-    def __init__(self, desk: Desk, verb: str, said: Said, tell: Callable[[Reply], None], started: float) -> None:
+    def __init__(self, desk: Desk, verb: str, said: Said, tell: Callable[[Reply], None]) -> None:
         self._desk = desk
         self._verb = verb
         self._said = said
         self._tell = tell
-        self._started = started
-        self._forget: Callable[[], None] = nothing
-        self._under_way = False
+        self._started = desk.seconds()
+        self.under_way = False
+        """Whether it counts among the requests that are under way at the node."""
         self.over = False
         """Whether it was answered or cancelled."""
 
-    def begin(self, key: str, body: bytes | None) -> None:
-        """Read the request, and ask the node."""
-        desk = self._desk
+    def hear(self, outcome: Outcome) -> None:
+        """The node has an outcome."""
         try:
-            if body is None:
-                raise too_large(desk.limits.max_body_bytes)
-            self._asked = read_request(self._verb, key, self._said, body, desk.limits, desk.node.tokens.decode)
-            if desk.under_way >= desk.limits.in_flight:
-                self._hear(Overloaded("Too many requests are under way at this node; try again later"))
-                return
-            self._under_way = True
-            desk.under_way += 1
-            self._forget = desk.node.submit(self._asked, self._hear)
-        except Rejected as rejected:
-            self._end("too-large" if rejected.reply.status == 413 else "bad-request", rejected.reply)
-        except Exception:
-            self._end("error", internal_error(Failure()))
-
-    def cancel(self) -> None:
-        """The client has hung up."""
-        if not self.over:
-            self._forget()
-            self._count("hung-up")
-
-    def _hear(self, outcome: Outcome) -> None:
-        try:
-            answer = key_answer(self._asked, outcome, self._desk.node.tokens.encode)
-            label, reply = answer if not self._said.prefer else _confirmed(answer, self._said)
+            label, reply = key_answer(self.asked, outcome, self._desk.node.tokens.encode)
+            if self._said.prefer:
+                reply = _confirmed(label, reply, self._said)
         except Exception:
             label, reply = "error", internal_error(Failure())
-        self._end(label, reply)
+        self.end(label, reply)
 
-    def _end(self, label: str, reply: Reply) -> None:
-        self._count(label)
-        self._tell(reply)
-
-    def _count(self, label: str) -> None:
+    def end(self, label: str, reply: Reply | None) -> None:
+        """This is the answer; None where the client did not wait for it."""
+        desk = self._desk
         self.over = True
-        if self._under_way:
-            self._desk.under_way -= 1
-        self._desk.count(self._verb, label, self._started)
+        if self.under_way:
+            desk.under_way -= 1
+        desk.count(self._verb, label, desk.seconds() - self._started)
+        if reply is not None:
+            self._tell(reply)
+
+    def cancel(self) -> None:
+        """The client has hung up while its request was under way."""
+        if not self.over:
+            self.forget()
+            self.end("hung-up", None)
 
 
-def _confirmed(answer: Answer, said: Said) -> Answer:
-    """The answer, with the preference that was applied to it."""
-    label, reply = answer
+def _confirmed(label: str, reply: Reply, said: Said) -> Reply:
+    """The reply, with the preference that was applied."""
     wait = preferred_wait(said.prefer)
     if wait is None or label not in _HONOURED:
-        return answer
-    return Answer(label, reply._replace(headers=reply.headers + _applied(wait)))
+        return reply
+    return reply._replace(headers=reply.headers + _applied(wait))
 
 
 def _applied(wait: int) -> Headers:

@@ -9,6 +9,8 @@ else parses it from its first byte.  There is no other case, and nothing is gues
 import re
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 from kvsd.resources.asking import SAID_NOTHING, Said
 
 MAX_HEAD_BYTES: Final = 24 * 1024
@@ -41,7 +43,7 @@ class Fields(NamedTuple):
 NO_FIELDS: Final = Fields(b"\r\n", 0, SAID_NOTHING)
 
 
-class Whole(NamedTuple):
+class Whole(Struct, gc=False):
     """A request that is there whole; an empty verb is the POST of another node, an empty key belongs to that."""
 
     verb: str
@@ -61,8 +63,12 @@ class Framing:
         self._max_body_bytes = max_body_bytes
         self._last = NO_FIELDS
 
-    def read(self, data: bytes, start: int) -> Whole | None:
-        """The request that begins at start, or None where it is not whole or none of these forms."""
+    def read(self, data: bytes, start: int) -> Whole | int | None:
+        """
+        The request that begins at start; None where it is none of these forms, or its head is not there whole.
+
+        Where only a part of its body is there: how many bytes it has in all.
+        """
         line = _REQUEST.match(data, start)
         if line is None:
             return None
@@ -78,9 +84,11 @@ class Framing:
                 self._last = fields
         at += len(fields.block)
         end = at + fields.length
-        verb, key, concern = line.groups()
-        if end > len(data) or fields.length > self._max_body_bytes:
+        if fields.length > self._max_body_bytes:
             return None
+        if end > len(data):
+            return end - start
+        verb, key, concern = line.groups()
         if verb is None:
             return Whole("", "", fields.said, data[at:end], end)
         said = fields.said._replace(concern=(concern,)) if concern else fields.said

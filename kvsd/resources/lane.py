@@ -1,8 +1,8 @@
 """
 The lane: the requests that make up nearly all of the load are answered on the connection itself.
 
-A request that :mod:`kvsd.resources.framing` knows, and that is there whole, is taken from the bytes that came in; all
-else goes on, untouched, to Twisted's parser, and from there to Klein.  Both ways lead to the same desk, so they differ
+A request that :mod:`kvsd.resources.framing` knows is taken from the bytes that came in, once its body is whole; all else
+goes on, untouched, to Twisted's parser, and from there to Klein.  Both ways lead to the same desk, so they differ
 in nothing that a client could see but the time that it takes.
 
 One request of a connection is under way at a time, on whichever way: what comes meanwhile waits, so answers leave in
@@ -57,6 +57,10 @@ class LaneChannel(Channel):
         """The request in the lane."""
         self._call: Call | None = None
         """What it asks of the node, where that takes its time."""
+        self._held: list[bytes] = []
+        """A request for the lane of whose body some is still to come."""
+        self._lacking = 0
+        """How many bytes that is."""
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
         self._heard = 0.0
@@ -76,29 +80,29 @@ class LaneChannel(Channel):
         if self._call is not None:
             self._heard = self._lane.seconds()
             self.rawDataReceived(data)  # waits with all else that comes while a request is under way
-        elif self._is_free():
+        elif self._held:
+            self._heard = self._lane.seconds()
+            self._hold(data)
+        elif (
+            # Whether the next byte is the first of a request, nothing is under way, and answers are read.
+            self.between_requests
+            and not self._handlingRequest
+            and not self._busyReceiving
+            and not self.paused
+            and not self.transport.disconnecting
+        ):
             self._heard = self._lane.seconds()
             self._take(self.clearLineBuffer() + data if self._buffer else data)
         else:
             super().dataReceived(data)
 
-    def _is_free(self) -> bool:
-        """Whether the next byte is the first of a request, and nothing is under way."""
-        return (
-            self.between_requests
-            and not self._handlingRequest
-            and not self._busyReceiving
-            and not self.paused
-            and bool(self.persistent)
-            and not self.transport.disconnecting
-        )
-
     def _take(self, data: bytes) -> None:
         """Answer the requests that data begins with; from the first one that is not for the lane, all is handed on."""
         at, size = 0, len(data)
+        request: Whole | int | None = None
         while at < size and not self._waitingForTransport:
             request = self._framing.read(data, at)
-            if request is None:
+            if not isinstance(request, Whole):
                 break
             at = request.end
             self._serve(request)
@@ -114,8 +118,27 @@ class LaneChannel(Channel):
         elif self._waitingForTransport:
             self.wait_for_reader()
             self._buffer = data[at:]
+        elif isinstance(request, int):
+            self._lacking = request
+            self._late = self.callLater(self._lane.desk.limits.arrival_seconds, self._give_up)
+            self._hold(data[at:])
         elif at < size:
             super().dataReceived(data[at:])
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what there is of a request until its body is whole."""
+        self._held.append(data)
+        self._lacking -= len(data)
+        if self._lacking <= 0:
+            self._late.cancel()
+            data, self._held = b"".join(self._held), []
+            self._take(data)
+
+    def _give_up(self) -> None:
+        """A body takes too long to come: as the parser has it, so does the lane."""
+        data, self._held = b"".join(self._held), []
+        super().dataReceived(data)
+        self.requests[-1].give_up()
 
     # Answers go out
 
@@ -190,6 +213,9 @@ class LaneChannel(Channel):
         if self._call is not None:
             call, self._call = self._call, None
             call.cancel()
+        if self._held:
+            self._held = []
+            self._late.cancel()
         super().connectionLost(reason)
 
 

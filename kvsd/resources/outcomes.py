@@ -5,7 +5,8 @@ What a client is answered: the table from outcomes to replies.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from msgspec import Raw
+from msgspec import UNSET, Raw, Struct, UnsetType, field
+from msgspec.json import Encoder
 
 from kvsd.replication.requests import (
     Absent,
@@ -33,6 +34,7 @@ from kvsd.resources.door import RETRY_AFTER, Headers, Reply, error_reply, json_r
 
 EncodeToken = Callable[[Token], str]
 
+_encode = Encoder().encode
 _WRITER_DIGITS = 4
 _ABSENT = "Key does not exist"
 _UNMET = "Causal dependencies not satisfied; try again later"
@@ -40,6 +42,16 @@ _UNAVAILABLE = "Shard is unavailable; try again later"
 _UNASSIGNED = "Node is not assigned to a shard"
 _UNCONFIRMED = "Stored on {} of {}, not rolled back"
 _FULL = "Storage is full; writes are refused until there is room again"
+
+
+class _CarriedOut(Struct, gc=False):
+    """The body of an answer to what was carried out."""
+
+    result: str
+    value: Raw | UnsetType
+    durability: dict[str, int] | UnsetType
+    token: str = field(name="causal-metadata")
+    shard: str = field(name="shard-id")
 
 
 class Answer(NamedTuple):
@@ -53,11 +65,11 @@ def key_answer(asked: KeyRequest, outcome: Outcome, encode: EncodeToken) -> Answ
     """The answer to a request about a key."""
     match outcome:
         case Found():
-            return _carried_out("found", 200, outcome, encode, value=Raw(outcome.value))
+            return _carried_out("found", 200, outcome, encode, Raw(outcome.value))
         case Written():
             label = _deed(asked, existed=outcome.existed)
-            more = {"durability": _durability(outcome)} if outcome.of else {}
-            return _carried_out(label, 201 if label == "created" else 200, outcome, encode, **more)
+            durability = _durability(outcome) if outcome.of else UNSET
+            return _carried_out(label, 201 if label == "created" else 200, outcome, encode, durability=durability)
         case Unconfirmed():
             return Answer("unconfirmed", _unconfirmed_reply(outcome, encode))
         case Absent():
@@ -101,10 +113,17 @@ def _deed(asked: KeyRequest, *, existed: bool) -> str:
     return "replaced" if existed else "created"
 
 
-def _carried_out(result: str, status: int, outcome: Found | Written, encode: EncodeToken, **more: object) -> Answer:
+def _carried_out(
+    result: str,
+    status: int,
+    outcome: Found | Written,
+    encode: EncodeToken,
+    value: Raw | UnsetType = UNSET,
+    durability: dict[str, int] | UnsetType = UNSET,
+) -> Answer:
     token = encode(outcome.token)
-    fields = {"result": result, **more, "causal-metadata": token, "shard-id": outcome.shard}
-    return Answer(result, json_reply(status, fields, _token_header(token)))
+    body = _encode(_CarriedOut(result, value, durability, token, outcome.shard))
+    return Answer(result, Reply(status, body, _token_header(token)))
 
 
 def _unconfirmed_reply(outcome: Unconfirmed, encode: EncodeToken) -> Reply:

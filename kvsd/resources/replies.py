@@ -54,10 +54,11 @@ def direct_write(transport: ITransport) -> Callable[[bytes], None]:
         if transport.dataBuffer or transport._tempDataLen or transport.disconnecting or not transport.connected:
             transport.write(data)
             return
-        sent = transport.writeSomeData(data)
-        if not isinstance(sent, int):
-            transport.write(data)  # the connection is lost: the transport finds that out by itself
-        elif sent < len(data):
+        try:
+            sent = transport.socket.send(data)
+        except OSError:
+            sent = 0  # it is full, or the connection is lost: the transport finds that out by itself
+        if sent < len(data):
             transport.write(data[sent:])
 
     return write

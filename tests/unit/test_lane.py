@@ -90,6 +90,21 @@ class TakingTests(LaneCase):
         ):  # fmt: skip
             self.assertFalse(self.is_taken(data), data)
 
+    def test_body_behind_its_head(self) -> None:
+        """A body may come in pieces behind its head, and something else behind it."""
+        for size in (1, 5, 50):
+            self.node.asked.clear()
+            self.node.outcome = Written("s0", EMPTY, existed=False)
+            data = request_bytes("PUT", "/kvs/a", b'{"value": "%b"}' % (b"x" * 100))
+            head, _, body = (data + request_bytes("GET", "/view")).partition(b"\r\n\r\n")
+            self.connection.send(head + b"\r\n\r\n")
+            for at in range(0, len(body), size):
+                self.assertEqual(bool(self.node.asked), at >= 113)
+                self.assertEqual(self.connection.channel.requests[: at < 113], [])
+                self.connection.send(body[at : at + size])
+            self.assertEqual(self.statuses(), [201, 200])
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
     def test_after_something_else(self) -> None:
         """Once the parser has answered what was for it, the connection has its lane again."""
         self.connection.send(request_bytes("GET", "/view"))
@@ -162,17 +177,31 @@ class ReaderTests(LaneCase):
                 pipe.reads = False
             self.assertEqual(pipe.waiting_bytes, 0)
 
-    def test_answer_while_another_waits(self) -> None:
-        """Nor is more read where the answer that fills the pipe comes late."""
-        self.node.outcome = None
+    def test_all_at_once(self) -> None:
+        """Who sent all that there is to ask and reads later gets all answers, without another word."""
+        self.node.outcome = Found("s0", token(1), b'"' + b"x" * 50_000 + b'"')
         pipe = self.pipe()
-        pipe.send(request_bytes("GET", "/kvs/a"))
         pipe.reads = False
-        self.node.open[0].callback(Found("s0", token(1), b'"' + b"x" * 100_000 + b'"'))
+        pipe.send(request_bytes("GET", "/kvs/a") * 100)
+        self.assertLess(len(self.node.asked), 10)
         for _ in range(100):
-            pipe.send(request_bytes("GET", "/kvs/a") * 100)
-        self.assertEqual(len(self.node.asked), 1)
-        self.assertGreater(pipe.waiting_bytes, 300_000)
+            pipe.read_on()
+            pipe.reads = False
+        self.assertEqual(len(self.node.asked), 100)
+
+    def test_late_answer_that_is_not_read(self) -> None:
+        """Nor is more read where the answer that fills the pipe comes late, in the lane or not."""
+        self.node.outcome = None
+        for key in ("a", "a%20b"):
+            self.node.asked.clear()
+            pipe = self.pipe()
+            pipe.send(request_bytes("GET", f"/kvs/{key}"))
+            pipe.reads = False
+            self.node.open[-1].callback(Found("s0", token(1), b'"' + b"x" * 100_000 + b'"'))
+            for _ in range(100):
+                pipe.send(request_bytes("GET", "/kvs/a") * 100)
+            self.assertEqual(len(self.node.asked), 1)
+            self.assertGreater(pipe.waiting_bytes, 300_000)
 
 
 class EndTests(LaneCase):
@@ -201,6 +230,27 @@ class EndTests(LaneCase):
         self.assertFalse(self.connection.is_closing)
         self.clock.advance(1)
         self.assertTrue(self.connection.is_closing)
+
+    def test_body_that_does_not_come(self) -> None:
+        """A body that takes too long is answered like one that is not for the lane, and its client is cut off."""
+        for headers in ({}, {"Expect": "x"}):
+            connection = self.connect()
+            connection.send(request_bytes("PUT", "/kvs/a", headers={"Content-Length": "12", **headers}) + b"{")
+            self.clock.advance(30)
+            connection.send(b'"')
+            self.clock.advance(29)
+            self.assertEqual(connection.answers(), [])
+            self.clock.advance(1)
+            (answer,) = connection.answers()
+            self.assert_error(answer, 408, "Request did not arrive within 60 seconds")
+            self.clock.advance(2)
+            self.assertTrue(connection.is_cut)
+
+    def test_hang_up_in_the_middle(self) -> None:
+        """A client that leaves before its body is whole leaves nothing behind."""
+        self.connection.send(request_bytes("PUT", "/kvs/a", VALUE)[:-1])
+        self.connection.channel.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual((self.clock.getDelayedCalls(), self.node.asked), ([], []))
 
     def test_defect_of_the_node(self) -> None:
         """What nobody expected is answered by 500 and logged, and the connection goes on."""

@@ -41,6 +41,7 @@ SPLIT = [
     b"GET /view HTTP/1.1\r\n" + HIDDEN * 2,
     b"\r\n" + HIDDEN + b"\r\n" + HIDDEN,
     put(b"a", b"1", b"Connection: close") + HIDDEN,
+    put(b"a%20b", b"1") + HIDDEN * 2,
     put(b"a", b"1") + b"nonsense\r\n" + HIDDEN,
 ]
 """What is cut in two anywhere."""
