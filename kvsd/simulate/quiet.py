@@ -37,11 +37,15 @@ class Quiet:
         self._prefix = prefix
         self._mended = cluster.clock.seconds()
 
-    def settle(self, *, changing: bool, concerned: bool) -> float:
-        """Wait, ask everybody for everything, wait again; returns how many seconds it took in all."""
+    def settle(self, *, changing: bool, concerns: int) -> float:
+        """
+        Wait, ask everybody for everything, wait again; returns how many seconds it took in all.
+
+        So many of those who ask want their writes to be at all replicas: no more than a node has room for.
+        """
         patience = CHANGE_SECONDS if changing else SETTLE_SECONDS
         self._rest(patience - PROBE_SECONDS)
-        self._ask_everybody("all" if concerned else "")
+        self._ask_everybody(concerns)
         self._rest(patience)
         seconds = self._cluster.clock.seconds() - self._mended
         self._read_all()
@@ -58,11 +62,11 @@ class Quiet:
 
     # Requests
 
-    def _ask_everybody(self, w: str) -> None:
-        """Every node carries out writes, deletions and reads of keys of all shards, at once; with a write concern or none."""
-        wait = PROBE_PATIENCE if w else 0.0
+    def _ask_everybody(self, concerns: int) -> None:
+        """Every node carries out writes, deletions and reads of keys of all shards, at once; some with a write concern."""
         scripts = []
-        for number in self._serving():
+        for asked, number in enumerate(self._serving()):
+            w, wait = ("all", PROBE_PATIENCE) if asked < concerns else ("", 0.0)
             keys = [KEYS[(number + n) % len(KEYS)] for n in range(3)]
             deeds = [("put", keys[0]), ("get", keys[0]), ("delete", keys[1]), ("put", keys[2])]
             scripts.append([Step(0.01, deed, number, key, wait, PROBE_PATIENCE, w=w) for deed, key in deeds])  # type: ignore[arg-type]

@@ -144,7 +144,8 @@ class Episode:
             client.finish()
         self._mend()
         quiet = Quiet(cluster, self._clients, self.scribe, f"e{plan.episode}")
-        self.settled = quiet.settle(changing=bool(plan.orders), concerned=plan.concerned)
+        room = plan.limits.get("concerns", len(cluster.machines))
+        self.settled = quiet.settle(changing=bool(plan.orders), concerns=room if plan.concerned else 0)
         finals = quiet.finals()
         self._judge(finals)
         return finals
