@@ -11,9 +11,10 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 
 from benchmarks.answers import READ_BYTES, Answers, RefusedError
 from benchmarks.answers import field as head_field
@@ -132,6 +133,35 @@ class _Constant:
         if line.answers.feed(received):
             self._latencies.append(time.perf_counter() - line.due)
             self._idle.append(line)
+
+
+def deliver_all(address: str, requests: Iterable[bytes], connections: int = 64, depth: int = 16) -> None:
+    """Send each request once, over many connections, ``depth`` at a time; raises RefusedError where one is refused."""
+    waiting = iter(requests)
+    missing: dict[int, int] = {}
+
+    def go_on(descriptor: int, line: Line) -> None:
+        block = list(islice(waiting, depth))
+        if block:
+            line.connection.setblocking(True)
+            line.connection.sendall(b"".join(block))
+            line.connection.setblocking(False)
+            missing[descriptor] = len(block)
+
+    with lines([address], connections) as (watch, opened):
+        for descriptor, line in opened.items():
+            go_on(descriptor, line)
+        while missing:
+            for descriptor, _ in watch.poll(PATIENCE_SECONDS) or [(0, 0)]:
+                received = opened[descriptor].connection.recv(READ_BYTES) if descriptor else b""
+                if not received:
+                    raise RefusedError(f"{address} does not take all that is to be written")
+                missing[descriptor] -= opened[descriptor].answers.feed(received)
+                if not missing[descriptor]:
+                    del missing[descriptor]
+                    go_on(descriptor, opened[descriptor])
+        if failed := refused(opened):
+            raise RefusedError(f"{address} refused {failed} requests")
 
 
 def refused(opened: dict[int, Line]) -> int:

@@ -87,6 +87,14 @@ def measure(directory: Path, count: int, seconds: float, tell: Callable[[str], o
     return samples, missing
 
 
+def aims(report: Report, samples: Samples) -> None:
+    """What is aimed at on uvloop, and no promise."""
+    for what, limit in ((GET, 15), (PUT, 10)):
+        if (what, KVSD_UVLOOP) in samples:
+            value = ratio(samples[what, KVSD_UVLOOP], samples[what, KLEIN])
+            report.add(f"{what} on uvloop: {value:.2f} x plain Klein, where {limit} is aimed at")
+
+
 def promise(report: Report, samples: Samples) -> None:
     """What kvsd has to be, beside the others; on the reactor that is the default."""
 
@@ -124,6 +132,7 @@ def main(count: int, seconds: float, markdown: bool, page: bool, path: Path) -> 
     for what in ASKED:
         timed = what in (GET, PUT)  # wrk does not time requests that are sent ahead
         report.add(compared(f"{what}, {CONNECTIONS} connections", what, NAMES, KLEIN, samples, timed=timed))
+    aims(report, samples)
     report.no_failures(samples)
     promise(report, samples)
     end(report, partial(plot, samples), path, missing)

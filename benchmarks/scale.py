@@ -18,7 +18,7 @@ import click
 
 from benchmarks.answers import deliver
 from benchmarks.cores import held_back, token_entries
-from benchmarks.generator import in_sessions
+from benchmarks.generator import deliver_all, in_sessions
 from benchmarks.load import Load, Measure, Samples, Wrk, get, put, request, rounds, tokens_of, writes_of
 from benchmarks.options import measured, need
 from benchmarks.plots import curves, figure, save
@@ -63,7 +63,7 @@ class Sizes:
                 continue
             server = self._children.kvsd(f"{count} keys", 1, 1)
             began = time.monotonic()
-            deliver(server.addresses[0], [put(f"key{number}", VALUE, None) for number in range(count)], AHEAD)
+            deliver_all(server.addresses[0], (put(f"key{number}", VALUE, None) for number in range(count)))
             tell(f"{count:,} keys written in {time.monotonic() - began:.1f} s")
             resident[count] = server.resident_bytes()
             drawn = [f"key{self._random.randrange(count)}" for _ in range(REQUESTS)]
@@ -180,7 +180,7 @@ def plot(samples: Samples, path: Path) -> None:
             if linear:
                 axis.plot(*foretold(points), "--", color=color, lw=0.9, alpha=0.7)
         axis.set_title(f"by {grows}")
-        axis.legend(loc="upper left" if linear else "lower right")
+        axis.legend(loc="upper left" if linear else "upper right")
     axes[0].set_ylabel("CPU µs a request")
     axes[3].set_ylabel("CPU µs")
     axes[2].set_xscale("linear")
