@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
+from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from typing_extensions import override
 
@@ -137,7 +138,7 @@ class LaneChannel(Channel):
     def _give_up(self) -> None:
         """A body takes too long to come: as the parser has it, so does the lane."""
         data, self._held = b"".join(self._held), []
-        super().dataReceived(data)
+        LineReceiver.dataReceived(self, data)  # not as if it came only now: the connection is as idle as it was
         self.requests[-1].give_up()
 
     # Answers go out

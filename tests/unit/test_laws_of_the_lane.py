@@ -228,6 +228,13 @@ class LaneTests(SynchronousTestCase):
                 self.twins.hang_up()
                 self.finish(data)
 
+    def test_body_that_does_not_come(self) -> None:
+        """A client that stops in the middle of a body, for however long."""
+        data = put(b"a", b"1") + HIDDEN
+        for pause in (19.0, 21.0, 29.0, 31.0):
+            self.tell(data, [data.index(VALUE) + 3], lambda: pause)  # noqa: B023 - it is called at once
+            self.finish(data)
+
     @given(pieces, st.lists(st.integers(0, 3000), max_size=4), st.data())
     @examples(150)
     def test_anything(self, parts: list[bytes], splits: list[int], data: st.DataObject) -> None:
