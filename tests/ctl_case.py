@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -83,7 +84,13 @@ class CtlCase(SynchronousTestCase):
         return result.stderr.strip()
 
     def process(self, *words: str, **options: Any) -> subprocess.Popen[str]:
-        """Start kvsctl as a process of its own, which is ended after the test in any case."""
+        """
+        Start kvsctl as a process of its own, which is ended after the test in any case.
+
+        It can be interrupted even if the tests can't, as shells have it for what they run in the background.
+        """
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.addCleanup(signal.signal, signal.SIGINT, before)
         command: Sequence[str] = [*PROGRAM, "--node", self.node.address, *words]
         process = subprocess.Popen(command, env=environment(), text=True, **options)
         self.addCleanup(process.wait)
