@@ -93,12 +93,12 @@ class Serving:
         """
         The furthest counter that a genuine token may name of a writer, by the word of the writer's own node.
 
-        Of a writer that is no more, every replica of its shard has all.
+        Of a writer that is no more, every member of its shard has all; a departed one may not.
         """
         member, role = self._state.writers.get(writer), self._state.roles.get(shard)
         if member is None and self._is_over(shard, writer):
-            first = self._state.epoch == 1
-            return role.vector.get(writer, 0) if role and role.whole else 0 if first else MAX_NUMBER
+            serving, first = self._state.serving(shard), self._state.epoch == 1
+            return serving.vector.get(writer, 0) if serving and serving.whole else 0 if first else MAX_NUMBER
         reported = self._reports.vector(member.node, shard) if member else None
         if role and role.writer == writer:
             reported = role.vector

@@ -1,9 +1,12 @@
 """Reads and writes at a replica: what a token demands and what it grows by."""
 
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvsd.replication.configuration import Shard
 from kvsd.replication.messages import Heartbeat, Push
 from kvsd.replication.requests import Absent, Found, Get, Overloaded, Put, Refused, StorageFull, Unmet, Written
+from kvsd.replication.serving import NOT_ISSUED
 from kvsd.replication.token import EMPTY, Token
 from tests.pure import PureCluster, with_limits
 
@@ -67,6 +70,21 @@ class ServingTests(SynchronousTestCase):
         self.assertEqual([self.node], missing.held_by)
         self.assertEqual("down", missing.state)
         self.assertAlmostEqual(2.0, missing.since)
+
+    def test_writer_that_is_no_more(self) -> None:
+        """A member has all writes of one that is no more, so there are no others; who departed may lack some."""
+        departed, gone, member = self.cluster.members("s0")
+        answers = {}
+        for node in (departed, member):
+            replica = self.cluster.sites[node].replica
+            before = replica.state.configuration
+            assert before is not None
+            places = {place.node: place for place in before.shards["s0"].members}
+            shard = Shard(members=(places[member],), departed=(places[departed],))
+            replica.state.adopt(replace(before, epoch=before.epoch + 1, shards={**before.shards, "s0": shard}))
+            token = Token(before.epoch, 0, {"s0": {places[gone].writer: 5}})
+            answers[node] = replica.serving.vet("s1", token, replica.state.now)
+        self.assertEqual({departed: None, member: Refused(NOT_ISSUED)}, answers)
 
     def test_write_with_an_unmet_dependency_changes_nothing(self) -> None:
         """A write that depends on what is not here is refused and leaves no trace, not even on the clock."""
