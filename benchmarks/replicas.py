@@ -6,13 +6,16 @@ is durable at once.  All are founded from the start, as nodes are that were star
 """
 
 import itertools
-from collections.abc import Container, Iterable
-from typing import NamedTuple
+from collections.abc import Container, Iterable, Mapping
+from inspect import signature
+from typing import Any, NamedTuple
 
 from kvsd.replication.configuration import founding_configuration
-from kvsd.replication.effects import Effect, Now, Reply, Send, Write
+from kvsd.replication.effects import DropRow, Effect, Keep, Now, Reply, Send, SetRow, Write
 from kvsd.replication.limits import Limits
 from kvsd.replication.messages import Message, Sender
+from kvsd.replication.placement import slot_of
+from kvsd.replication.record import Row
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Outcome, Request
 from kvsd.replication.saved import Saved
@@ -31,12 +34,32 @@ class Post(NamedTuple):
     messages: list[Message]
 
 
+class Durable:
+    """A shelf of rows in a dictionary, by replica, tenure and key."""
+
+    def __init__(self, rows: Mapping[tuple[bytes, int, str], Row]) -> None:
+        self._rows = rows
+
+    def get(self, role: bytes, tenure: int, key: str) -> Row | None:
+        """The row of a key."""
+        return self._rows.get((role, tenure, key))
+
+    def scan(self, role: bytes, tenure: int, slot: int, after: str | None, at_most: int) -> list[Row]:
+        """The first rows of a slot behind a key."""
+        keys = (key for r, t, key in self._rows if (r, t, slot_of(key)) == (role, tenure, slot))
+        found = sorted(key for key in keys if after is None or key > after)[:at_most]
+        return [self._rows[role, tenure, key] for key in found]
+
+
 class Site:
     """One replica, and what it has to say to those who listen."""
 
-    def __init__(self, replica: Replica, listening: Container[str]) -> None:
-        self.replica = replica
-        self.address = replica.state.identity.address
+    def __init__(self, identity: Identity, listening: Container[str]) -> None:
+        self.rows: dict[tuple[bytes, int, str], Row] = {}
+        """What is durable, by replica, tenure and key."""
+        given: dict[str, Any] = {"shelf": Durable(self.rows)} if "shelf" in signature(Replica).parameters else {}
+        self.replica = Replica(identity, **given)  # earlier commits kept their rows themselves
+        self.address = identity.address
         self.queues: dict[str, list[bytes]] = {}
         self.outcomes: dict[int, Outcome] = {}
         self._listening = listening
@@ -45,11 +68,19 @@ class Site:
         """Do what the replica wants."""
         for effect in effects:
             if isinstance(effect, Write):
+                self._keep(effect.changes)
                 self.perform(self.replica.synced(effect.position, now), now)
             elif isinstance(effect, Send) and effect.peer in self._listening:
                 self.queues.setdefault(effect.peer, []).append(encode_message(effect.message))
             elif isinstance(effect, Reply):
                 self.outcomes[effect.ticket] = effect.outcome
+
+    def _keep(self, changes: Iterable[Keep]) -> None:
+        for change in changes:
+            if isinstance(change, SetRow):
+                self.rows[change.role, change.row.record.tenure, change.row.record.key] = change.row
+            elif isinstance(change, DropRow):
+                self.rows.pop((change.role, change.tenure, change.key), None)
 
     @property
     def sender(self) -> Sender:
@@ -72,7 +103,7 @@ class Replicas:
         self.listening = set(addresses[:listening])
         self.sites: dict[str, Site] = {}
         for number, (address, instance) in enumerate(instances.items(), 1):
-            site = self.sites[address] = Site(Replica(Identity(address, instance, number)), self.listening)
+            site = self.sites[address] = Site(Identity(address, instance, number), self.listening)
             bindings = {other: (its, True) for other, its in instances.items()}
             site.perform(site.replica.start(Saved(configuration, bindings), None, (), self.now), self.now)
         for _ in range(4):

@@ -3,13 +3,20 @@ Whose data a storage holds: a node's, under the name of its data directory, for 
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from kvsd.ports import Change, Storage, StorageError, Table
 from kvsd.replication.saved import Saved
 from kvsd.replication.state import Identity
+from kvsd.rows import RowTable
 from kvsd.wire import owner_entry, saved
 
 BOOT_BITS = 30
+
+
+def row_table(storage: Storage) -> RowTable:
+    """The rows of a storage, to be read."""
+    return RowTable(partial(storage.get, Table.ROWS), partial(storage.scan, Table.ROWS))
 
 
 def claim(
@@ -21,7 +28,7 @@ def claim(
     ``boot`` is a number of BOOT_BITS bits, drawn at each start; ``crash`` is called with a sentence where the claim
     can't be kept.  Raises StorageError where the data belongs to another node, WireError where it can't be read.
     """
-    owner, state = saved(storage.load(Table.META), storage.load(Table.ROWS), storage.load(Table.OPS))
+    owner, state = saved(storage.load(Table.META), storage.load(Table.OPS))
     if owner is None:
         table, key, value = owner_entry(new_instance, address)
         storage.commit([Change(Table(table), key, value)]).addErrback(lambda failure: crash(str(failure.value)))

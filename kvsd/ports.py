@@ -49,10 +49,21 @@ class Storage(Protocol):
 
     def load(self, table: Table) -> Iterable[tuple[bytes, bytes]]:
         """
-        All entries of a table in the order of their keys (as unsigned bytes), read synchronously at start.
+        All entries of a table in the order of their keys (as unsigned bytes), read synchronously.
 
         Raises StorageError where an entry does not match its checksum.
         """
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """
+        The value under a key at this moment, None if there is none; read synchronously, at any time before the end.
+
+        All commits that are done are seen, and of those under way each may be, or not yet.  Raises StorageError where
+        the value can't be read or does not match its checksum, or where the storage is closed.
+        """
+
+    def scan(self, table: Table, start: bytes, end: bytes, at_most: int) -> Sequence[tuple[bytes, bytes]]:
+        """The first entries from start to end (without that) in the order of keys, at_most of them; read as by get."""
 
     def commit(self, changes: Sequence[Change]) -> Deferred[None]:
         """

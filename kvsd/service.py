@@ -18,10 +18,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from kvsd.claim import BOOT_BITS, claim
+from kvsd.claim import BOOT_BITS, claim, row_table
 from kvsd.metrics import Metrics
 from kvsd.node import Node
 from kvsd.ports import Storage, StorageError
+from kvsd.replication.limits import Limits
 from kvsd.replication.replica import Replica
 from kvsd.resources.root import RequestLimits, make_site
 from kvsd.settings import Settings
@@ -113,6 +114,7 @@ class NodeService(Service):
             self._reactor,
             boot_id=read_boot_id(),
             fsync=settings.fsync,
+            cache_bytes=settings.cache_bytes // 2,
             observe=self._metrics.observe_commit,
         )
 
@@ -121,7 +123,7 @@ class NodeService(Service):
         identity, state = claim(storage, settings.address, os.urandom(16), secrets.randbits(BOOT_BITS), crash)
         if not settings.secret:
             _log.warn("no secret: anybody who reaches this port can pose as a node (set KVSD_SECRET)")
-        replica = Replica(identity)
+        replica = Replica(identity, Limits(cache_bytes=settings.cache_bytes // 2), row_table(storage))
         transport = TreqTransport(self._reactor)
         node = Node(
             replica, self._reactor, wall_ms, storage, transport, settings.secret, crash, self._metrics.observe_post

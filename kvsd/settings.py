@@ -12,6 +12,7 @@ from kvsd.replication.requests import Concern, read_concern
 
 DEFAULT_MAX_BODY_BYTES = 1024 * 1024
 DEFAULT_MAX_KEY_LENGTH = 50
+DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
 LARGEST_MAX_BODY_BYTES = 4 * 1024 * 1024
 """What was accepted must fit into a message between nodes."""
 MAX_DIGITS = 9
@@ -36,6 +37,7 @@ class Settings:
     max_key_length: int
     max_body_bytes: int
     write_concern: Concern
+    cache_bytes: int
 
 
 def read_settings(options: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
@@ -65,6 +67,7 @@ def read_settings(options: Mapping[str, object], environment: Mapping[str, str])
             "max-body-bytes", given("max-body-bytes", ""), DEFAULT_MAX_BODY_BYTES, LARGEST_MAX_BODY_BYTES
         ),
         write_concern=_write_concern(given("write-concern", "")),
+        cache_bytes=_number("cache-bytes", given("cache-bytes", ""), DEFAULT_CACHE_BYTES),
     )
 
 

@@ -2,8 +2,8 @@
 Messages and records as bytes, and back with every byte checked.
 
 What nodes POST to each other is an *envelope*: a tag of 16 bytes (HMAC-SHA256 under the cluster's secret), then
-msgpack.  What is kept on disk is msgpack under keys that sort as the tables are read: rows by replica, tenure and key,
-ops by replica and order of arrival.
+msgpack.  What is kept on disk is msgpack under keys that sort as the tables are read: rows by replica, tenure, slot and
+key (:mod:`kvsd.rows`), ops by replica and order of arrival.
 """
 
 import hmac
@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from kvsd.replication.causality import WRITER_BYTES, VersionVector
 from kvsd.replication.configuration import Configuration
+from kvsd.replication.counts import Count
 from kvsd.replication.effects import (
     DropOps,
     DropRequest,
@@ -24,8 +25,10 @@ from kvsd.replication.effects import (
     LogOp,
     OfNode,
     OfRole,
+    OfRows,
     SetBindings,
     SetConfiguration,
+    SetCount,
     SetMarks,
     SetPromise,
     SetRequest,
@@ -38,6 +41,7 @@ from kvsd.replication.record import CarriedOut, Op, Row
 from kvsd.replication.saved import Saved, SavedRole
 from kvsd.replication.seal import Seal
 from kvsd.replication.token import Epoch, Stamp
+from kvsd.rows import row_key, slot_key
 
 TAG_BYTES = 16
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
@@ -56,6 +60,8 @@ _ROLE = b"role/"
 _PROMISE = b"promise"
 _REQUEST = b"seen/"  # after the roles, in the order in which a table is read
 _MARKS = b"taken/"  # likewise
+_COUNT = b"slots/"  # likewise
+_TOMBSTONE = b"tombs/"  # likewise
 
 
 class WireError(ValueError):
@@ -96,6 +102,8 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
 _decode_row = msgspec.msgpack.Decoder(Row).decode
 _decode_op = msgspec.msgpack.Decoder(Op).decode
+_decode_request = msgspec.msgpack.Decoder(CarriedOut).decode
+_decode_count = msgspec.msgpack.Decoder(Count).decode
 
 
 def encode_message(message: Message) -> bytes:
@@ -139,15 +147,32 @@ class EnvelopeCodec:
 def entries(changes: Iterable[Keep]) -> Iterator[Entry]:
     """The changes as entries of tables."""
     for change in changes:
-        yield from _of_node(change) if isinstance(change, OfNode) else _of_role(change)
+        if isinstance(change, OfRows):
+            yield from _of_rows(change)
+        else:
+            yield from _of_node(change) if isinstance(change, OfNode) else _of_role(change)
+
+
+def _of_rows(change: OfRows) -> Iterator[Entry]:
+    match change:
+        case SetRow(role, row, revives):
+            name, encoded = row_key(role, row.record.tenure, row.record.key), _encode(row)
+            yield "rows", name, encoded
+            if row.record.is_tombstone:
+                yield "meta", _TOMBSTONE + name, encoded
+            elif revives:
+                yield "meta", _TOMBSTONE + name, None
+        case DropRow(role, tenure, key, tombstone):
+            name = row_key(role, tenure, key)
+            yield "rows", name, None
+            if tombstone:
+                yield "meta", _TOMBSTONE + name, None
+        case SetCount(role, tenure, slot, rows, live, live_bytes):
+            yield "meta", _COUNT + slot_key(role, tenure, slot), _encode((rows, live, live_bytes)) if rows else None
 
 
 def _of_role(change: OfRole) -> Iterator[Entry]:
     match change:
-        case SetRow(role, row):
-            yield "rows", _row_key(role, row.record.tenure, row.record.key), _encode(row)
-        case DropRow(role, tenure, key):
-            yield "rows", _row_key(role, tenure, key), None
         case LogOp(role, arrival, op):
             yield "ops", _op_key(role, arrival), _encode(op)
         case DropOps(role, arrivals):
@@ -181,10 +206,6 @@ def owner_entry(instance: bytes, address: str) -> Entry:
     return "meta", _OWNER, _encode(_Owner(instance, address))
 
 
-def _row_key(role: bytes, tenure: int, key: str) -> bytes:
-    return role + tenure.to_bytes(4, "big") + key.encode()
-
-
 def _request_key(role: bytes, number: int) -> bytes:
     return _REQUEST + role + number.to_bytes(8, "big")
 
@@ -194,12 +215,10 @@ def _op_key(role: bytes, arrival: int) -> bytes:
 
 
 def saved(
-    meta: Iterable[tuple[bytes, bytes]],
-    rows: Iterable[tuple[bytes, bytes]],
-    ops: Iterable[tuple[bytes, bytes]],
+    meta: Iterable[tuple[bytes, bytes]], ops: Iterable[tuple[bytes, bytes]]
 ) -> tuple[tuple[bytes, str] | None, Saved]:
     """
-    What the tables of a node hold: the instance and address of its owner (None: they are empty) and its state.
+    What two tables of a node hold: the instance and address of its owner (None: they are empty) and its state.
 
     Raises WireError where an entry can't be read, or where the data has no owner.
     """
@@ -211,11 +230,8 @@ def saved(
             owner = record.instance, record.address
         else:
             _take_meta(state, key, value)
-    places = {role.place or writer: role for writer, role in state.roles.items()}
-    if len(places) < len(state.roles):
+    if len({role.place or writer for writer, role in state.roles.items()}) < len(state.roles):
         raise WireError("the data has two replicas that keep their rows in one place")
-    for key, value in rows:
-        _role(places, key).rows.append(_read("row", _decode_row, value))
     for key, value in ops:
         arrival = int.from_bytes(key[WRITER_BYTES:], "big")
         _role(state.roles, key).ops.append((arrival, _read("op", _decode_op, value)))
@@ -241,9 +257,20 @@ def _take_meta(state: Saved, key: bytes, value: bytes) -> None:
         state.roles[key[len(_ROLE) :]] = SavedRole(record.shard, record.vector, record.collected, place=record.place)
     elif key.startswith(_REQUEST):
         role, number = _role(state.roles, key[len(_REQUEST) :]), int.from_bytes(key[-8:], "big")
-        role.requests.append((number, _read("request", msgspec.msgpack.Decoder(CarriedOut).decode, value)))
+        role.requests.append((number, _read("request", _decode_request, value)))
+    elif key.startswith(_TOMBSTONE):
+        _at(state, key[len(_TOMBSTONE) :]).tombstones.append(_read("tombstone", _decode_row, value))
+    elif key.startswith(_COUNT):
+        name = key[len(_COUNT) :]
+        slot = int.from_bytes(name[WRITER_BYTES:-2], "big"), int.from_bytes(name[-2:], "big")
+        _at(state, name).counts[slot] = _read("count", _decode_count, value)
     else:
         raise WireError(f"the data has an entry that is not known here: {key[:16]!r}")
+
+
+def _at(state: Saved, key: bytes) -> SavedRole:
+    """The role whose rows are kept under a name, with which a key begins."""
+    return _role({role.place or writer: role for writer, role in state.roles.items()}, key)
 
 
 def _role(roles: Mapping[bytes, SavedRole], key: bytes) -> SavedRole:

@@ -13,12 +13,12 @@ from kvsd.replication.effects import DropOps, Write
 from kvsd.replication.limits import Limits
 from kvsd.replication.marks import Marks
 from kvsd.replication.messages import PullRows
-from kvsd.replication.record import Op, Record, Row
+from kvsd.replication.record import Op, Record, Row, RowKey
 from kvsd.replication.role import Role
 from kvsd.replication.saved import Saved
 from kvsd.replication.state import Identity, State
-from kvsd.replication.store import RowKey
 from kvsd.wire import Entry, entries, owner_entry, saved
+from tests.tables import pages_of, row_table
 
 SHARD = "s0"
 ADDRESSES = tuple(f"10.0.0.{number}:8090" for number in range(1, 5))
@@ -35,7 +35,9 @@ class Member:
         self.number = number
         self.disk: dict[str, dict[bytes, bytes]] = {"meta": {}, "rows": {}, "ops": {}}
         address = ADDRESSES[number]
-        self.state = State(Identity(address, INSTANCES[address], 1), limits or Limits())
+        self.state = State(
+            Identity(address, INSTANCES[address], 1), limits or Limits(), row_table(lambda: self.disk["rows"])
+        )
         self._keep([owner_entry(INSTANCES[address], address)])
         self.state.adopt(CONFIGURATION)
         for other, instance in INSTANCES.items():
@@ -54,6 +56,7 @@ class Member:
         for effect in self.state.out.take():
             if isinstance(effect, Write):
                 self._keep(entries(effect.changes))
+                self.state.disk.synced(effect.position, 0.0)
 
     def _keep(self, found: Iterable[Entry]) -> None:
         for table, key, value in found:
@@ -90,11 +93,7 @@ class Member:
 
     def copy(self, vector: Mapping[bytes, int], page_rows: int) -> list[Row]:
         """The rows that a member with the vector lacks, as they are sent to it page by page."""
-        rows, cursor = self.role.store.page(0, vector, 10**6, page_rows)
-        while cursor:
-            page, cursor = self.role.store.page(cursor, vector, 10**6, page_rows)
-            rows += page
-        return rows
+        return [row for page in pages_of(self.role.store, vector, page_rows) for row in page]
 
     def absorb(self, donor: "Member", rows: Iterable[Row]) -> None:
         """Take over a copy, made of these rows."""
@@ -116,7 +115,7 @@ class Member:
     def collect(self, key: str) -> None:
         """A key's tombstone, if there is one, is dropped."""
         if tombstone := self.role.store.tombstones.get((0, key)):
-            self.state.out.keep(self.role.collect(tombstone))
+            self.state.out.keep(self.role.collect(tombstone, self.state.out.written + 1))
             self.state.disk.dirty.add(SHARD)
             self.settle()
 
@@ -128,8 +127,8 @@ class Member:
 
     def found(self) -> Saved:
         """What is found on its disk."""
-        tables = (sorted(self.disk[table].items()) for table in ("meta", "rows", "ops"))
-        return saved(*tables)[1]
+        meta, ops = (sorted(self.disk[table].items()) for table in ("meta", "ops"))
+        return saved(meta, ops)[1]
 
     def restarted(self) -> "Member":
         """The member after a crash: what is on disk is all that is left of it."""

@@ -4,7 +4,7 @@ A cluster of replicas without nodes: the pure core, with messages, time and disk
 Messages travel as real envelopes.  Disks are durable at once unless a test holds them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from kvsd.replication.configuration import Configuration, founding_configuration
@@ -17,10 +17,17 @@ from kvsd.replication.requests import Get, Outcome, Put, Request
 from kvsd.replication.saved import Saved
 from kvsd.replication.state import Identity
 from kvsd.replication.token import EMPTY, Token
+from kvsd.rows import RowTable
 from kvsd.wire import EnvelopeCodec, encode_message, entries, owner_entry, saved
+from tests.tables import row_table
 
 START_WALL_MS = 1_800_000_000_000
 ADDRESSES = tuple(f"10.0.0.{number}:8090" for number in range(1, 7))
+
+
+def rows_on(disk: Mapping[tuple[str, bytes], bytes]) -> RowTable:
+    """The rows on a disk, to be read."""
+    return row_table(lambda: {key: value for (table, key), value in disk.items() if table == "rows"})
 
 
 @dataclass
@@ -69,7 +76,8 @@ class PureCluster:
     def start(self, address: str, instance: bytes = b"a fresh instance") -> Site:
         """Start a node with an empty disk that was not told what to do yet."""
         self._boot += 1
-        site = Site(Replica(Identity(address, instance, self._boot), self.limits), address)
+        disk: dict[tuple[str, bytes], bytes] = {}
+        site = Site(Replica(Identity(address, instance, self._boot), self.limits, rows_on(disk)), address, disk)
         self.sites[address] = site
         table, key, value = owner_entry(instance, address)
         assert value is not None
@@ -85,11 +93,12 @@ class PureCluster:
         old = self.sites[address]
         self._boot += 1
         identity = old.replica.state.identity._replace(boot=self._boot)
-        site = Site(Replica(identity, self.limits), address, dict(old.disk), wall_offset_ms=old.wall_offset_ms)
-        tables: dict[str, list[tuple[bytes, bytes]]] = {"meta": [], "rows": [], "ops": []}
-        for (table, key), value in sorted(site.disk.items()):
-            tables[table].append((key, value))
-        _, state = saved(**tables)
+        disk = dict(old.disk)
+        site = Site(Replica(identity, self.limits, rows_on(disk)), address, disk, wall_offset_ms=old.wall_offset_ms)
+        meta, ops = (
+            [(key, value) for (table, key), value in sorted(disk.items()) if table == name] for name in ("meta", "ops")
+        )
+        _, state = saved(meta, ops)
         self.sites[address] = site
         self.perform(site, site.replica.start(state, self.configuration, (), self.now(site)))
         return site

@@ -140,6 +140,55 @@ class StorageContract(TestCase):
         await self.storage.commit([remove(b"a")])
         self.assertEqual(self.rows(), [])
 
+    async def test_what_is_committed_can_be_read(self) -> None:
+        """The value under a key is read as it was committed last; nothing is read where nothing is, in any table."""
+        self.assertIsNone(self.storage.get(Table.ROWS, b"a"))
+        await self.storage.commit([put(b"a", b"1"), put(b"", b"empty"), put(b"b", b""), put(b"a", b"ops", Table.OPS)])
+        found = [self.storage.get(Table.ROWS, key) for key in (b"a", b"", b"b", b"a\0")]
+        self.assertEqual([b"1", b"empty", b"", None], found)
+        self.assertEqual([b"ops", None], [self.storage.get(table, b"a") for table in (Table.OPS, Table.META)])
+        await self.storage.commit([put(b"a", b"2"), remove(b"b")])
+        self.assertEqual([b"2", None], [self.storage.get(Table.ROWS, key) for key in (b"a", b"b")])
+
+    async def test_ranges(self) -> None:
+        """The entries from one key to another are listed in order, without the other, and no more than were asked for."""
+        keys = [b"", b"a", b"a\x00", b"aa", b"b", b"b\xff", b"c", b"\xff"]
+        await self.storage.commit([put(key, b"v" + key) for key in reversed(keys)])
+        await self.storage.commit([put(b"a", b"other", Table.META), put(b"a", b"other", Table.OPS)])
+        for start, end, at_most in ((b"a", b"b", 9), (b"", b"b", 9), (b"a", b"b\xff", 3), (b"b\xfe", b"\xff", 9)):
+            expected = [(key, b"v" + key) for key in keys if start <= key < end][:at_most]
+            self.assertEqual(expected, self.storage.scan(Table.ROWS, start, end, at_most))
+        self.assertEqual([], self.storage.scan(Table.ROWS, b"d", b"e", 9))
+
+    async def test_ranges_follow_the_changes(self) -> None:
+        """After each change the next listing of a range has it: what came, what went, and what came back."""
+        keys = [b"%02d" % number for number in range(20)]
+        there = set(keys[::2])
+        await self.storage.commit([put(key, b"v") for key in keys[::2]])
+        for number in range(60):
+            key = keys[number * 7 % 20]
+            await self.storage.commit([remove(key) if key in there else put(key, b"v")])
+            there ^= {key}
+            listed = self.storage.scan(Table.ROWS, b"03", b"17", 99)
+            self.assertEqual(sorted(key for key in there if b"03" <= key < b"17"), [key for key, _ in listed])
+
+    async def test_reading_while_commits_are_under_way(self) -> None:
+        """A commit that is under way may be seen or not, but whole, and one that is done is seen."""
+        commits = [self.storage.commit([put(b"a", b"%d" % n), put(b"b", b"%d" % n)]) for n in range(1, 50)]
+        while not commits[-1].called:
+            before = sum(commit.called for commit in commits)
+            first, second = (int(self.storage.get(Table.ROWS, key) or 0) for key in (b"a", b"b"))
+            self.assertTrue(before <= first <= second, (before, first, second))
+            await commits[before]
+        self.assertEqual([(b"a", b"49"), (b"b", b"49")], self.storage.scan(Table.ROWS, b"a", b"c", 9))
+
+    async def test_no_reading_after_closing(self) -> None:
+        """A closed storage is not read: what it would say may be old by then."""
+        await self.storage.commit([put(b"a", b"1")])
+        await self.storage.close()
+        self.assertRaises(StorageError, self.storage.get, Table.ROWS, b"a")
+        self.assertRaises(StorageError, self.storage.scan, Table.ROWS, b"a", b"b", 1)
+
     async def test_no_commit_after_closing(self) -> None:
         """A commit to a closed storage fails; it is never silently dropped."""
         await self.storage.close()

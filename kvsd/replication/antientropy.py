@@ -138,7 +138,7 @@ class AntiEntropy:
             if pulling.vector:  # there are no such ops any more: a learner takes a copy of all
                 self._ask(role, peer, {}, now)
                 return None
-            role.copy = Role("", copy_id(role.writer, pulling.id), self._state.clock, self._state.limits)
+            role.copy = self._state.new_role("", copy_id(role.writer, pulling.id))
         pulling.cursor, pulling.since = message.cursor, now
         self._set_aside(pulling, message)
         if message.cursor:

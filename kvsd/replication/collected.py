@@ -4,7 +4,7 @@ The stamps of tombstones that were dropped: a write that is older than its key's
 
 from collections import OrderedDict
 
-from kvsd.replication.store import RowKey
+from kvsd.replication.record import RowKey
 
 
 class Collected:

@@ -10,9 +10,10 @@ from kvsd.replication.role import Role
 class Durability:
     """Keeps what changed in an event with that event's write, and notices when the disk is done with it."""
 
-    def __init__(self, out: Outbox, roles: dict[str, Role], limits: Limits) -> None:
+    def __init__(self, out: Outbox, roles: dict[str, Role], dissolving: list[Role], limits: Limits) -> None:
         self._out = out
         self._roles = roles
+        self._dissolving = dissolving
         self._limits = limits
         self._writing_since: float | None = None
         self._adopted: list[tuple[int, int]] = []
@@ -28,11 +29,14 @@ class Durability:
         self._adopted.append((position, epoch))
 
     def keep_vectors(self, now: float) -> None:
-        """Keep, with this event's write, the vectors that changed in it."""
+        """Keep, with this event's write, the vectors that changed in it, and how much there is in each slot."""
         for shard in sorted(self.dirty):
             if role := self._roles.get(shard):
                 for change in role.changes(self._out.written + 1):
                     self._out.keep(change)
+        for role in self._dissolving:
+            for change in role.counts():
+                self._out.keep(change)
         self.dirty.clear()
         if self._writing_since is None and self._out.position > self._out.written:
             self._writing_since = now
@@ -40,7 +44,7 @@ class Durability:
     def synced(self, position: int, now: float) -> None:
         """Everything up to a position is durable."""
         self._writing_since = None if position == self._out.written else now
-        for role in self._roles.values():
+        for role in (*self._roles.values(), *self._dissolving):
             role.synced(position)
         while self._adopted and self._adopted[0][0] <= position:
             self.epoch = self._adopted.pop(0)[1]

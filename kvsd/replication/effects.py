@@ -26,18 +26,31 @@ class Now(NamedTuple):
 
 
 class SetRow(NamedTuple):
-    """Keep a row of a replica (named by the writer that it is)."""
+    """Keep a row of a replica (named by the writer that it is); ``revives``: it takes the place of a tombstone."""
 
     role: bytes
     row: Row
+    revives: bool = False
 
 
 class DropRow(NamedTuple):
-    """Forget a row of a replica."""
+    """Forget a row of a replica, which may be a tombstone."""
 
     role: bytes
     tenure: int
     key: str
+    tombstone: bool = False
+
+
+class SetCount(NamedTuple):
+    """Keep how much there is in a slot: rows (0: nothing any more), keys that have a value, and their bytes."""
+
+    role: bytes
+    tenure: int
+    slot: int
+    rows: int
+    live: int
+    live_bytes: int
 
 
 class LogOp(NamedTuple):
@@ -119,9 +132,10 @@ class SetPromise(NamedTuple):
     vote: Vote | None
 
 
-OfRole = SetRow | DropRow | LogOp | DropOps | SetVector | SetMarks | DropRole | SetRequest | DropRequest
+OfRows = SetRow | DropRow | SetCount
+OfRole = LogOp | DropOps | SetVector | SetMarks | DropRole | SetRequest | DropRequest
 OfNode = SetBindings | SetConfiguration | SetPromise
-Keep = OfRole | OfNode
+Keep = OfRows | OfRole | OfNode
 
 
 # What a node is told to do.

@@ -6,9 +6,10 @@ from functools import partial
 
 from kvsd.replication.causality import Dependencies, join, meet
 from kvsd.replication.messages import Import, Imported
-from kvsd.replication.placement import Tenure, slot_of
+from kvsd.replication.placement import Tenure, TenureSlot, slot_of
 from kvsd.replication.record import CarriedOut, Record
 from kvsd.replication.role import Role
+from kvsd.replication.roster import Roster
 from kvsd.replication.state import State
 
 
@@ -71,7 +72,12 @@ class Exports:
         if start and message.copy != self._state.identity.boot:
             return None
         wanted = partial(roster.is_present if message.first else roster.concerns, message.tenure)
-        rows, cursor = role.store.page(start, message.vector, limits.page_bytes, limits.page_rows, wanted)
+        slots = slots_for(roster, message.tenure, first=message.first)
+        bounds = (limits.page_bytes, limits.page_rows)
+        found = role.store.page(message.id, start, message.vector, *bounds, wanted, slots)
+        if found is None:
+            return None
+        rows, cursor = found
         requests: list[CarriedOut] = []
         if not cursor:
             newest = role.requests.beyond(message.vector, limits.page_requests)
@@ -124,3 +130,17 @@ class Exports:
             forgotten=self._state.roles[message.shard].collected.latest,
             complete=complete,
         )
+
+
+def slots_for(roster: Roster, tenure: Tenure, *, first: bool) -> list[TenureSlot]:
+    """The slots with records that are to become part of a tenure: at present (first), or of its whole lineage."""
+    present = roster.configuration.slots
+    if move := next((move for move in roster.moves if move.tenure == tenure), None):
+        if first:
+            return sorted((present[slot], slot) for slot in move.slots)
+        return sorted((lineal, slot) for lineal in move.lineage for slot in move.slots)
+    tenancy = roster.configuration.tenures.get(tenure)
+    if first or tenancy is None:
+        return []
+    slots = [slot for slot, owner in enumerate(present) if owner == tenure]
+    return sorted((lineal, slot) for lineal in tenancy.lineage for slot in slots)

@@ -32,7 +32,10 @@ class Giving:
         limits, copy, start = self._state.limits, self._state.identity.boot, message.cursor
         if start and message.copy != copy:
             return
-        rows, cursor = role.store.page(start, message.vector, limits.page_bytes, limits.page_rows)
+        found = role.store.page(message.id, start, message.vector, limits.page_bytes, limits.page_rows)
+        if found is None:
+            return
+        rows, cursor = found
         requests = [] if cursor else role.requests.beyond(message.vector, limits.page_requests)
         marks = NO_MARKS if cursor else role.marks.merged(Marks(forgotten=role.collected.latest))
         page = PullRows(message.id, role.shard, copy, start, rows, cursor, dict(role.vector), requests, marks)

@@ -64,6 +64,13 @@ class Limits:
     requests: int = 65_536
     """How many recent requests with an id are remembered."""
 
+    cache_bytes: int = 32 * 1024 * 1024
+    """About how much memory the rows take that were used lately, for each replica."""
+    copy_changes: int = 1_000_000
+    """With more keys than that changed during a copy, it begins anew."""
+    copy_ticks: int = 100
+    """A copy that nobody goes on with for so many ticks is given up."""
+
     collected: int = 65_536
     """Of how many dropped tombstones the stamps are remembered."""
 

@@ -15,6 +15,9 @@ SLOTS = 4096
 
 Tenure = Annotated[int, Meta(ge=0, lt=2**32)]
 
+TenureSlot = tuple[Tenure, int]
+"""A slot during one of its tenures."""
+
 
 @lru_cache(maxsize=65_536)
 def slot_of(key: str) -> int:

@@ -19,6 +19,9 @@ MAX_REQUEST_ID = 255
 
 RequestId = Annotated[str, Meta(max_length=MAX_REQUEST_ID)]
 
+RowKey = tuple[Tenure, str]
+"""What a row is found by: the tenure and the key."""
+
 
 class Record(Struct, frozen=True, array_like=True, gc=False):
     """

@@ -58,6 +58,7 @@ from kvsd.replication.requests import CountKeys, Get, Put, Request
 from kvsd.replication.routing import Routing
 from kvsd.replication.saved import Saved
 from kvsd.replication.serving import Serving
+from kvsd.replication.shelf import EMPTY_SHELF, Shelf
 from kvsd.replication.stability import Stability
 from kvsd.replication.state import Identity, State
 from kvsd.replication.succession import Succession
@@ -69,8 +70,8 @@ from kvsd.replication.waiting import Waiting
 class Replica:
     """The state machine of one node."""
 
-    def __init__(self, identity: Identity, limits: Limits | None = None) -> None:
-        self.state = State(identity, limits or Limits())
+    def __init__(self, identity: Identity, limits: Limits | None = None, shelf: Shelf = EMPTY_SHELF) -> None:
+        self.state = State(identity, limits or Limits(), shelf)
         self.stability = Stability(self.state)
         self.founding = Founding(self.state)
         self.heartbeats = Heartbeats(self.state, self.founding)

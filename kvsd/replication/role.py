@@ -15,16 +15,29 @@ from collections.abc import Callable, Iterable, Iterator
 from kvsd.replication.carried_out import Requests
 from kvsd.replication.causality import VersionVector, Writer, dominates, join
 from kvsd.replication.collected import Collected
-from kvsd.replication.effects import DropOps, DropRequest, DropRole, DropRow, Keep, LogOp, SetMarks, SetRow, SetVector
+from kvsd.replication.effects import (
+    DropOps,
+    DropRequest,
+    DropRole,
+    DropRow,
+    Keep,
+    LogOp,
+    SetCount,
+    SetMarks,
+    SetRow,
+    SetVector,
+)
 from kvsd.replication.hlc import HybridClock
 from kvsd.replication.holdback import HoldBack
 from kvsd.replication.limits import Limits
 from kvsd.replication.marks import NO_MARKS, Marks
 from kvsd.replication.messages import PullRows
 from kvsd.replication.oplog import OpLog
-from kvsd.replication.record import Op, Record, Row
+from kvsd.replication.placement import Tenure, TenureSlot, slot_of
+from kvsd.replication.record import Op, Row
 from kvsd.replication.saved import SavedRole
-from kvsd.replication.store import RowKey, Store
+from kvsd.replication.shelf import EMPTY_SHELF, Shelf
+from kvsd.replication.store import Store
 from kvsd.replication.wanted import Wanted
 
 
@@ -32,36 +45,42 @@ class Role:
     """
     The state of one replica; ``writer`` is the name under which it writes and is kept on disk.
 
-    Its rows are kept under the name ``place``, which is its own unless it is given.
+    Its rows are kept under the name ``place``, which is its own unless it is given; ``shelf`` has those that are durable.
     """
 
-    def __init__(self, shard: str, writer: Writer, clock: HybridClock, limits: Limits, place: Writer = b"") -> None:
+    def __init__(
+        self,
+        shard: str,
+        writer: Writer,
+        clock: HybridClock,
+        limits: Limits,
+        place: Writer = b"",
+        shelf: Shelf = EMPTY_SHELF,
+    ) -> None:
         self.shard = shard
         self.writer = writer
         self.place = place or writer
         self.vector: VersionVector = {}
         self.durable: VersionVector = {}
         """The part of the vector that is on disk."""
-        self.marks = NO_MARKS
-        self.durable_marks = NO_MARKS
-        """The marks that are on disk."""
+        self.marks = self.durable_marks = NO_MARKS
+        """All marks, and those that are on disk."""
         self.whole = True
         """Whether it has all that a member had when it began to learn; always, unless it is a learner."""
         self.target: VersionVector | None = None
         """What a learner has to have for that."""
         self.copy: Role | None = None
         """The copy that is on its way here; until it is whole, ops wait."""
-        self.keeps: Callable[[Record], bool] = _always
-        """Whether a record can still be needed, in the configuration that is in force."""
-        self._sweep: list[RowKey] = []
-        """The rows that are still to be looked at, whether they are needed."""
+        self.keeps: Callable[[Tenure, int], bool] = _always
+        """Whether the records of a slot can still be needed, in the configuration that is in force."""
+        self._sweep: list[TenureSlot] = []
+        """The slots whose rows are not needed any more."""
         self.collected = Collected(limits.collected)
-        self.store = Store()
+        self.store = Store(self.place, shelf, limits)
         self.log = OpLog()
         self.holdback = HoldBack(limits.holdback_ops, limits.holdback_bytes)
         self._clock = clock
         self.requests = Requests(writer, limits.requests)
-        self._unsynced: dict[RowKey, int] = {}
         self._vectors: deque[tuple[int, VersionVector, Marks]] = deque()
         self._marked = NO_MARKS
         """The marks as they were kept last."""
@@ -74,7 +93,7 @@ class Role:
         """Take up what was kept."""
         self.collected.restore(saved.collected)
         self.vector, self.durable = dict(saved.vector), dict(saved.vector)
-        self.store = Store(saved.rows)
+        self.store.restore(saved.counts, saved.tombstones)
         self.log = OpLog(saved.ops)
         self.requests.restore(saved.requests)
         self.marks = self.durable_marks = self._marked = saved.marks
@@ -110,7 +129,6 @@ class Role:
         """Have the rows of a copy that is whole, and give it those that were here; :meth:`absorb` is to follow."""
         self.place, copy.place = copy.place, self.place
         self.store, copy.store = copy.store, self.store
-        self._unsynced, copy._unsynced = copy._unsynced, self._unsynced
         self.sweep_anew(self.keeps)
         yield from copy.changes(position)
 
@@ -126,44 +144,51 @@ class Role:
         self.holdback.forget(self.vector)
 
     def _put(self, row: Row, position: int) -> Iterable[Keep]:
-        if not (self.keeps(row.record) and self.store.put(row)):
+        tenure, key = row.record.tenure, row.record.key
+        if not self.keeps(tenure, slot_of(key)):
             return ()
-        key = (row.record.tenure, row.record.key)
-        self._unsynced.pop(key, None)
-        self._unsynced[key] = position
-        return (SetRow(self.place, row),)
+        revives = (tenure, key) in self.store.tombstones and not row.record.is_tombstone
+        return (SetRow(self.place, row, revives),) if self.store.put(row, position) else ()
 
-    def collect(self, tombstone: Row) -> Keep:
+    def collect(self, tombstone: Row, position: int) -> Keep:
         """Drop a tombstone that nobody can need any more."""
         record = tombstone.record
         self.collected.note((record.tenure, record.key), record.hlc)
-        return self._drop(tombstone)
+        return self._drop(tombstone, position)
 
     # Letting go
 
-    def sweep_anew(self, keeps: Callable[[Record], bool]) -> None:
-        """From now on keep other records, and look at all rows for that, little by little."""
+    def sweep_anew(self, keeps: Callable[[Tenure, int], bool]) -> None:
+        """From now on keep the records of other slots, and drop what there is of all others, little by little."""
         self.keeps = keeps
-        self._sweep = list(self.store.keys())
+        self._sweep = [slot for slot in self.store.counts.slots() if not keeps(*slot)]
 
-    def sweep(self, at_most: int) -> Iterator[Keep]:
-        """Drop some of the rows that can't be needed any more."""
-        for _ in range(min(at_most, len(self._sweep))):
-            row = self.store.get(*self._sweep.pop())
-            if row and not self.keeps(row.record):
-                yield self._drop(row)
+    def sweep(self, at_most: int, position: int) -> Iterator[Keep]:
+        """Drop some of the rows that can't be needed any more, in the write of the given position."""
+        while at_most and self._sweep:
+            rows = self.store.first_in(self._sweep[-1], at_most)
+            yield from [self._drop(row, position) for row in rows]
+            at_most -= len(rows)
+            if at_most:
+                self._sweep.pop()
+        yield from self.counts()
 
-    def _drop(self, row: Row) -> Keep:
-        self.store.drop((row.record.tenure, row.record.key))
-        return DropRow(self.place, row.record.tenure, row.record.key)
+    def _drop(self, row: Row, position: int) -> Keep:
+        self.store.drop(row, position)
+        return DropRow(self.place, row.record.tenure, row.record.key, row.record.is_tombstone)
 
-    def dissolve(self, at_most: int) -> Iterator[Keep]:
+    def counts(self) -> Iterator[Keep]:
+        """What is to be kept of the slots whose counts have changed."""
+        for slot, count in self.store.counts.take_changed():
+            yield SetCount(self.place, *slot, *count)
+
+    def dissolve(self, at_most: int, position: int) -> Iterator[Keep]:
         """Drop some of all that there is; the last of it is the role itself."""
         if self.keeps is not _never:
             self.sweep_anew(_never)
         yield DropOps(self.writer, self.log.drop(at_most))
         yield from (DropRequest(self.writer, number) for number in self.requests.drop(at_most))
-        yield from self.sweep(at_most)
+        yield from self.sweep(at_most, position)
         if not (len(self.log) or len(self.requests) or len(self.store)):
             yield DropRole(self.writer)
 
@@ -175,6 +200,7 @@ class Role:
         self._vectors.append((position, vector, self.marks))
         place = b"" if self.place == self.writer else self.place
         yield SetVector(self.writer, self.shard, vector, self._clock.latest, self.collected.latest, place)
+        yield from self.counts()
         if self.marks is not self._marked:
             self._marked = self.marks
             yield SetMarks(self.writer, self.marks)
@@ -183,24 +209,14 @@ class Role:
         """Everything up to the position is on disk."""
         while self._vectors and self._vectors[0][0] <= position:
             _, self.durable, self.durable_marks = self._vectors.popleft()
-        durable = []
-        for key, at in self._unsynced.items():
-            if at > position:
-                break
-            durable.append(key)
-        for key in durable:
-            del self._unsynced[key]
+        self.store.reading.synced(position)
         if self.copy:
             self.copy.synced(position)
 
-    def position_of(self, key: RowKey) -> int:
-        """The position after which a key's row is durable (0: it is)."""
-        return self._unsynced.get(key, 0)
 
-
-def _always(_: Record) -> bool:
+def _always(*_: int) -> bool:
     return True
 
 
-def _never(_: Record) -> bool:
+def _never(*_: int) -> bool:
     return False

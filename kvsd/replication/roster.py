@@ -7,7 +7,7 @@ from functools import cached_property
 
 from kvsd.replication.causality import Writer
 from kvsd.replication.configuration import Configuration, Member, Move, Shard, addresses
-from kvsd.replication.placement import Tenure, address_order, slot_of
+from kvsd.replication.placement import Tenure, TenureSlot, address_order, slot_of
 from kvsd.replication.record import Record
 
 _NONE = Shard()
@@ -90,26 +90,25 @@ class Roster:
         return self._importers.get(shard, [])
 
     @cached_property
-    def owned(self) -> dict[str, list[tuple[Tenure, int]]]:
+    def owned(self) -> dict[str, list[TenureSlot]]:
         """For each shard its slots, each with its tenure."""
-        owned: dict[str, list[tuple[Tenure, int]]] = {}
+        owned: dict[str, list[TenureSlot]] = {}
         for slot, tenure in enumerate(self.configuration.slots):
             owned.setdefault(self.configuration.tenures[tenure].shard, []).append((tenure, slot))
         return owned
 
-    def keeps(self, shard: str, record: Record) -> bool:
-        """Whether a replica of a shard can still need a record."""
-        if record.tenure not in self._kept:
+    def keeps(self, shard: str, tenure: Tenure, slot: int) -> bool:
+        """Whether a replica of a shard can still need the records of a slot that were written during a tenure."""
+        if tenure not in self._kept:
             return False
-        slot = slot_of(record.key)
-        tenure = self.configuration.slots[slot]
-        if record.tenure == tenure:
+        present = self.configuration.slots[slot]
+        if tenure == present:
             return True
         move = self._moving.get(slot)
-        if move and (record.tenure in move.lineage or (record.tenure, shard) == (move.tenure, move.target)):
+        if move and (tenure in move.lineage or (tenure, shard) == (move.tenure, move.target)):
             return True
-        tenancy = self.configuration.tenures[tenure]
-        return bool(tenancy.sources) and record.tenure in tenancy.lineage
+        tenancy = self.configuration.tenures[present]
+        return bool(tenancy.sources) and tenure in tenancy.lineage
 
     def concerns(self, tenure: Tenure, record: Record) -> bool:
         """Whether a record of another shard is one of those that a tenure takes over."""

@@ -1,24 +1,27 @@
 """
-What a node finds on its disk when it starts.
+What a node finds on its disk when it starts: all but the rows, which are read when they are needed.
 """
 
 from dataclasses import dataclass, field
 
 from kvsd.replication.causality import VersionVector
 from kvsd.replication.configuration import Configuration
+from kvsd.replication.counts import Count
 from kvsd.replication.marks import NO_MARKS, Marks
 from kvsd.replication.messages import Ballot, Vote
+from kvsd.replication.placement import TenureSlot
 from kvsd.replication.record import CarriedOut, Op, Row
 
 
 @dataclass
 class SavedRole:
-    """What was kept of one role; ops and requests come with their numbers, in order."""
+    """What was kept of one role, but for its rows; ops and requests come with their numbers, in order."""
 
     shard: str
     vector: VersionVector
     collected: int = 0
-    rows: list[Row] = field(default_factory=list)
+    tombstones: list[Row] = field(default_factory=list)
+    counts: dict[TenureSlot, Count] = field(default_factory=dict)
     ops: list[tuple[int, Op]] = field(default_factory=list)
     requests: list[tuple[int, CarriedOut]] = field(default_factory=list)
     marks: Marks = NO_MARKS

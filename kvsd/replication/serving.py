@@ -146,7 +146,7 @@ class Serving:
             return Attempt(Absent(shard, self._stability.pruned(request.token)), 0)
         record = row.record
         token = self._having_seen(request.token, record)
-        position = role.position_of((tenure, request.key))
+        position = role.store.reading.position_of((tenure, request.key))
         if record.value is None:
             return Attempt(Absent(shard, token), position)
         return Attempt(Found(shard, token, record.value), position)

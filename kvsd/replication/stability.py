@@ -109,7 +109,7 @@ class Stability:
             state.out.keep(DropOps(role.writer, dropped))
         tombstones = self.collectable(role, limits.log_drops)
         for tombstone in tombstones:
-            state.out.keep(role.collect(tombstone))
+            state.out.keep(role.collect(tombstone, state.out.written + 1))
             state.disk.dirty.add(role.shard)
         return max(len(dropped), len(tombstones)) < limits.log_drops
 

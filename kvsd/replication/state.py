@@ -19,6 +19,7 @@ from kvsd.replication.placement import slot_of
 from kvsd.replication.role import Role
 from kvsd.replication.roster import Roster
 from kvsd.replication.saved import Saved
+from kvsd.replication.shelf import EMPTY_SHELF, Shelf
 from kvsd.replication.stamps import Stamps
 
 
@@ -40,10 +41,13 @@ class Binding(NamedTuple):
 class State:
     """The node's configuration, its roles, its peers and its clock, and the outbox of the event at hand."""
 
-    def __init__(self, identity: Identity, limits: Limits) -> None:
+    def __init__(self, identity: Identity, limits: Limits, shelf: Shelf = EMPTY_SHELF) -> None:
+        self.shelf = shelf
         self.identity = identity
         self.limits = limits
         self.clock = HybridClock()
+        self.new_role = partial(Role, clock=self.clock, limits=limits, shelf=shelf)
+        """Makes a role, of a shard and a writer."""
         self.out = Outbox()
         self.liveness = Liveness(identity.address, limits)
         self.stamps = Stamps(self.clock, self.liveness, limits)
@@ -59,7 +63,7 @@ class State:
         """This node's roles, by shard."""
         self.dissolving: list[Role] = []
         """Roles that are over, and are forgotten little by little."""
-        self.disk = Durability(self.out, self.roles, limits)
+        self.disk = Durability(self.out, self.roles, self.dissolving, limits)
         self.now = Now(0.0, 0)
         """The time of the event at hand."""
         self.restored: float | None = None
@@ -96,7 +100,7 @@ class State:
         self.bindings = {address: Binding(*binding) for address, binding in saved.bindings.items()}
         known: dict[bytes, Role] = {}
         for writer, kept in saved.roles.items():
-            known[writer] = Role(kept.shard, writer, self.clock, self.limits, kept.place)
+            known[writer] = self.new_role(kept.shard, writer, place=kept.place)
             known[writer].restore(kept)
         self.learn(known)
         self.dissolving += known.values()
@@ -135,7 +139,7 @@ class State:
         for shard, member in roster.places.items():
             role = self.roles.get(shard) or (known or {}).pop(member.writer, None)
             if role is None and member in roster.shard(shard).replicas():
-                role = Role(shard, member.writer, self.clock, self.limits)
+                role = self.new_role(shard, member.writer)
             if role:
                 self.roles[shard] = role
                 role.whole, role.target = member not in roster.shard(shard).learners, None

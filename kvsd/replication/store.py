@@ -1,138 +1,163 @@
 """
 The rows of one replica: for each tenure and key the version that won.
 
-Rows are also listed in the order of their *arrival* (a number that only grows), so that a peer that lacks much can be
-sent everything page by page while writes go on: whatever changes behind the page's end arrives again after it.
+Rows are on disk.  In memory are those that are not durable yet, those that were used lately, all tombstones, and how
+much there is in each slot; so a read sees what was applied, whether it is durable or not, and a count reads nothing.
 """
 
-from bisect import bisect_right
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
-from kvsd.replication.placement import slot_of
-from kvsd.replication.record import Record, Row
-
-RowKey = tuple[int, str]
+from kvsd.replication.causality import Writer
+from kvsd.replication.copies import Copies, Place
+from kvsd.replication.counts import Count, Counts
+from kvsd.replication.limits import Limits
+from kvsd.replication.placement import Tenure, TenureSlot, slot_of
+from kvsd.replication.reading import Reading
+from kvsd.replication.record import Record, Row, RowKey
+from kvsd.replication.shelf import Shelf
 
 
 class Store:
-    """Rows by tenure and key, with the tombstones among them; the live keys of each tenure and slot are counted."""
+    """
+    Rows by tenure and key, with the tombstones among them; ``role`` is the replica's name on the shelf.
 
-    def __init__(self, rows: Iterable[Row] = ()) -> None:
-        self._rows: dict[RowKey, tuple[int, Row]] = {}
-        self._arrivals: list[tuple[int, RowKey]] = []
-        self._arrival = 0
+    Whatever changes is given the position of the write that keeps it, and counts as fresh until that is durable.
+    """
+
+    def __init__(self, role: Writer, shelf: Shelf, limits: Limits) -> None:
+        self.reading = Reading(role, shelf, limits.cache_bytes)
+        self.copies = Copies(limits.copy_changes, limits.copy_ticks)
+        self.counts = Counts()
         self.tombstones: dict[RowKey, Row] = {}
-        self._live: Counter[tuple[int, int]] = Counter()
-        """How many live keys there are in each tenure and slot."""
-        self._live_bytes: Counter[tuple[int, int]] = Counter()
         self.conflicts = 0
         """How often a version met another whose author did not know of it."""
-        for row in rows:
-            self.put(row)
+
+    def restore(self, counts: Mapping[TenureSlot, Count], tombstones: Iterable[Row]) -> None:
+        """Take up what was kept beside the rows."""
+        self.counts.restore(counts)
+        self.tombstones = {(row.record.tenure, row.record.key): row for row in tombstones}
 
     @property
     def live_keys(self) -> int:
         """How many keys have a value."""
-        return len(self._rows) - len(self.tombstones)
+        return self.counts.live
 
-    def live_keys_in(self, slots: Iterable[tuple[int, int]]) -> int:
-        """How many keys have a value, in these slots (each with its tenure)."""
-        return sum(self._live[slot] for slot in slots)
+    def live_keys_in(self, slots: Iterable[TenureSlot]) -> int:
+        """How many keys have a value, in these slots."""
+        return sum(count.live for count in self.counts.of(slots))
 
-    def live_bytes_in(self, slots: Iterable[tuple[int, int]]) -> int:
-        """About how many bytes the rows of these slots (each with its tenure) take on the wire."""
-        return sum(self._live_bytes[slot] for slot in slots)
+    def live_bytes_in(self, slots: Iterable[TenureSlot]) -> int:
+        """About how many bytes the rows of these slots take on the wire."""
+        return sum(count.live_bytes for count in self.counts.of(slots))
 
     def __len__(self) -> int:
         """How many rows there are, tombstones among them."""
-        return len(self._rows)
+        return self.counts.rows
 
     def __iter__(self) -> Iterator[Row]:
-        """All rows, in no particular order."""
-        return (row for _, row in self._rows.values())
+        """All rows, in the order of slots and keys."""
+        fresh = self.reading.fresh()
+        return (row for slot in self.counts.slots() for row in self.reading.in_slot(slot, None, fresh))
 
-    def get(self, tenure: int, key: str) -> Row | None:
+    # One row
+
+    def get(self, tenure: Tenure, key: str) -> Row | None:
         """The row of a key, a tombstone too."""
-        entry = self._rows.get((tenure, key))
-        return entry[1] if entry else None
+        return self.reading.get(tenure, key)
 
-    def put(self, row: Row) -> bool:
+    def put(self, row: Row, position: int) -> bool:
         """Keep the row if it beats what is there; says whether it did."""
         record = row.record
         key = (record.tenure, record.key)
-        entry = self._rows.get(key)
-        if entry:
-            current = entry[1].record
+        before = self.get(*key)
+        if before:
+            current = before.record
             won = record.stamp > current.stamp
             winner, loser = (record, current) if won else (current, record)
             self.conflicts += winner.over < loser.hlc
             if not won:
                 return False
-        self._count(entry[1] if entry else None, row)
-        self._arrival += 1
-        self._rows[key] = (self._arrival, row)
-        self._arrivals.append((self._arrival, key))
+        self._set(key, before, row, position)
         if record.is_tombstone:
             self.tombstones[key] = row
         else:
             self.tombstones.pop(key, None)
-        self._compact()
+        self.copies.note(key)
         return True
 
-    def _count(self, before: Row | None, after: Row | None) -> None:
-        """Keep count of live keys as one row takes the place of another."""
-        slot: tuple[int, int] | None = None
-        for row, sign in ((before, -1), (after, 1)):
-            if row and not row.record.is_tombstone:
-                slot = slot or (row.record.tenure, slot_of(row.record.key))
-                self._live[slot] += sign
-                self._live_bytes[slot] += sign * record_bytes(row.record)
-
-    def drop(self, key: RowKey) -> None:
+    def drop(self, row: Row, position: int) -> None:
         """Forget a row for good."""
-        _, row = self._rows.pop(key)
-        self._count(row, None)
+        key = (row.record.tenure, row.record.key)
+        self._set(key, row, None, position)
         self.tombstones.pop(key, None)
 
-    def keys(self) -> Sequence[RowKey]:
-        """The tenures and keys of all rows."""
-        return list(self._rows)
+    def _set(self, key: RowKey, before: Row | None, after: Row | None, position: int) -> None:
+        """One row takes the place of another."""
+        self.reading.set(key, after, position)
+        was, now = _count(before), _count(after)
+        self.counts.change(
+            (key[0], slot_of(key[1])), now.rows - was.rows, now.live - was.live, now.live_bytes - was.live_bytes
+        )
+
+    # Many rows
+
+    def first_in(self, slot: TenureSlot, at_most: int) -> list[Row]:
+        """Some rows of a slot."""
+        return list(islice(self.reading.in_slot(slot, None, self.reading.fresh()), at_most))
 
     def page(
         self,
-        after: int,
+        copy: int,
+        start: int,
         vector: Mapping[bytes, int],
         max_bytes: int,
         max_rows: int,
         wanted: Callable[[Record], bool] | None = None,
-    ) -> tuple[list[Row], int]:
+        slots: Sequence[TenureSlot] | None = None,
+    ) -> tuple[list[Row], int] | None:
         """
-        The next wanted rows that vector lacks, in the order of arrival, and where to go on (0: that was all of them).
+        The next wanted rows that vector lacks, and the number to go on with (0: that was all of them).
 
-        Looks at max_rows rows at the most, and stops once their values reach max_bytes.
+        ``copy`` names the copy, ``start`` is 0 or the number that came with the page before; None where that is not
+        known any more.  Only rows of the given slots (in their order) are looked at, max_rows at the most, and none
+        once the values reach max_bytes.
         """
+        place = self.copies.place(copy, start)
+        if place is None:
+            return None
         rows: list[Row] = []
         size = 0
-        start = bisect_right(self._arrivals, after, key=lambda entry: entry[0])
-        for index in range(start, len(self._arrivals)):
-            arrival, key = self._arrivals[index]
-            entry = self._rows.get(key)
-            row = entry[1] if entry and entry[0] == arrival else None
+        ahead = self._ahead(place, self.counts.slots() if slots is None else slots)
+        for looked, (here, row) in enumerate(ahead, 1):
             if row and vector.get(row.writer, 0) < row.counter and (wanted is None or wanted(row.record)):
                 rows.append(row)
                 size += record_bytes(row.record)
-            if size >= max_bytes or index - start >= max_rows - 1:
-                return rows, arrival if arrival < self._arrival else 0
+            if size >= max_bytes or looked >= max_rows:
+                return rows, self.copies.set_aside(copy, here) if next(ahead, None) else 0
         return rows, 0
 
-    def _compact(self) -> None:
-        """Leave out arrivals that were superseded, once they are the greater part (amortised: O(1) a row)."""
-        if len(self._arrivals) > 2 * len(self._rows) + 64:
-            nothing = (0, None)
-            self._arrivals = [entry for entry in self._arrivals if self._rows.get(entry[1], nothing)[0] == entry[0]]
+    def _ahead(self, place: Place, slots: Iterable[TenureSlot]) -> Iterator[tuple[Place, Row | None]]:
+        """What a copy still has to look at, with the places behind that: rows, and then those that changed since."""
+        fresh = self.reading.fresh()
+        if place.row is not None:
+            tenure, number, key = place.row
+            for slot in slots:
+                if slot >= (tenure, number) and self.counts[slot].rows:
+                    after = key if slot == (tenure, number) else None
+                    for row in self.reading.in_slot(slot, after, fresh):
+                        yield Place(place.since, (*slot, row.record.key)), row
+        for change, name in self.copies.changed(place.since):
+            yield Place(change, None), self.get(*name)
 
 
 def record_bytes(record: Record) -> int:
     """About how many bytes a record takes on the wire."""
     return 100 + len(record.key) + len(record.value or b"")
+
+
+def _count(row: Row | None) -> Count:
+    """What a row adds to the count of its slot."""
+    if row is None:
+        return Count(0, 0, 0)
+    return Count(1, 0, 0) if row.record.is_tombstone else Count(1, 1, record_bytes(row.record))

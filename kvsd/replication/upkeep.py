@@ -13,13 +13,14 @@ class Upkeep:
         self._state = state
 
     def tick(self) -> None:
-        """Look at some rows: all that are over have an equal share."""
+        """Drop some rows: all that are over have an equal share."""
         state, room = self._state, self._state.limits.sweep_rows
         for role in state.roles.values():
-            for change in role.sweep(room):
+            role.store.copies.tick()
+            for change in role.sweep(room, state.out.written + 1):
                 state.out.keep(change)
         for role in list(state.dissolving):
-            for change in role.dissolve(max(1, room // len(state.dissolving))):
+            for change in role.dissolve(max(1, room // len(state.dissolving)), state.out.written + 1):
                 state.out.keep(change)
                 if isinstance(change, DropRole):
                     state.dissolving.remove(role)

@@ -23,6 +23,7 @@ Tables = dict[Table, dict[bytes, tuple[bytes, int]]]
 BACKUP_COMMITS = 20
 SYNC_FAILED = "the disk failed to sync"
 FULL = "no space left on the disk"
+DAMAGED = "the data was damaged"
 
 
 @dataclass
@@ -133,7 +134,20 @@ class Disk:
 
     def read(self, table: Table) -> list[tuple[bytes, bytes]]:
         """The entries of a table in the order of their keys.  Raises StorageError where a checksum is wrong."""
-        entries = sorted(self.tables[table].items())
+        return self._checked(table, sorted(self.tables[table].items()))
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """The value under a key.  Raises StorageError where its checksum is wrong."""
+        entry = self.tables[table].get(key)
+        return self._checked(table, [(key, entry)])[0][1] if entry else None
+
+    def scan(self, table: Table, start: bytes, end: bytes, at_most: int) -> list[tuple[bytes, bytes]]:
+        """The first entries from a key to another one.  Raises StorageError where a checksum is wrong."""
+        keys = sorted(key for key in self.tables[table] if start <= key < end)[:at_most]
+        return self._checked(table, [(key, self.tables[table][key]) for key in keys])
+
+    def _checked(self, table: Table, entries: list[tuple[bytes, tuple[bytes, int]]]) -> list[tuple[bytes, bytes]]:
+        """Entries as they are read: once a bit has flipped, it is in one of the next."""
         if self.health.flipped and entries:
             self.health.flipped = False
             place = self._chance.randrange(len(entries))
@@ -141,7 +155,7 @@ class Disk:
             entries[place] = key, (_flipped(value, self._chance), checksum)
         for key, (value, checksum) in entries:
             if crc32(value) != checksum:
-                raise StorageError(f"the checksum of {table.value} entry {key.hex()} is wrong: the data was damaged")
+                raise StorageError(f"the checksum of {table.value} entry {key.hex()} is wrong: {DAMAGED}")
         return [(key, value) for key, (value, _) in entries]
 
 
@@ -165,6 +179,20 @@ class SimulatedStorage(Storage):
     def load(self, table: Table) -> list[tuple[bytes, bytes]]:
         """The entries of a table in the order of their keys.  Raises StorageError where one is damaged."""
         return self._disk.read(table)
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """The value under a key.  Raises StorageError where it is damaged, or where the storage is closed."""
+        self._check_open()
+        return self._disk.get(table, key)
+
+    def scan(self, table: Table, start: bytes, end: bytes, at_most: int) -> list[tuple[bytes, bytes]]:
+        """The first entries from a key to another one; raises as get does."""
+        self._check_open()
+        return self._disk.scan(table, start, end, at_most)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StorageError("something was read after the storage was closed")
 
     def commit(self, changes: Sequence[Change]) -> Deferred[None]:
         """Sync changes.  Fails with DiskFull, or with StorageError where the sync failed or the storage is closed."""

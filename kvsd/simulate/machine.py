@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 
-from kvsd.claim import BOOT_BITS, claim
+from kvsd.claim import BOOT_BITS, claim, row_table
 from kvsd.node import Node
 from kvsd.ports import StorageError
 from kvsd.replication.configuration import Configuration
@@ -18,7 +18,7 @@ from kvsd.replication.limits import Limits
 from kvsd.replication.requests import Change, Outcome, Request
 from kvsd.replication.token import TokenError
 from kvsd.simulate.clock import Actor, ActorClock, Clock
-from kvsd.simulate.disk import FULL, SYNC_FAILED, Disk, SimulatedStorage, Tables
+from kvsd.simulate.disk import DAMAGED, FULL, SYNC_FAILED, Disk, SimulatedStorage, Tables
 from kvsd.simulate.door import Answer, Ask, Call, malformed, read_ask, tell
 from kvsd.simulate.monitor import Monitor
 from kvsd.simulate.network import Network, SimulatedTransport
@@ -66,7 +66,7 @@ class Run(Actor):
         self._calls: dict[Call, None] = {}
         storage = SimulatedStorage(disk, self)
         identity, self._saved = claim(storage, address, instance, boot, died)
-        self.replica = WatchedReplica(identity, world.limits, world.monitor)
+        self.replica = WatchedReplica(identity, world.limits, row_table(storage), world.monitor)
         transport = SimulatedTransport(world.network, self, address)
         self.node = Node(self.replica, ActorClock(world.clock, self), wall_ms, storage, transport, SECRET, died)
 
@@ -204,7 +204,7 @@ class Machine:
             return
         found_out = self.right is not None and STALE in why
         too_full = self.wiped and FULL in why  # not even its name could be written
-        if SYNC_FAILED not in why and not found_out and not too_full:
+        if SYNC_FAILED not in why and DAMAGED not in why and not found_out and not too_full:
             self._world.monitor.accuse("fail-stop", f"{self.address} ended by itself: {why}")
         self._end()
         self.disk.crash()

@@ -2,10 +2,11 @@
 The monitor of a run: shown every event and every effect of every replica, it has the invariants look at them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kvsd.replication.effects import Effect, Keep, Note, Reply, Send, Write
 from kvsd.replication.messages import Forwarded, Message, Sender
+from kvsd.replication.record import Row
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Outcome, Outdated
 from kvsd.replication.saved import Saved
@@ -17,6 +18,15 @@ Disks = Callable[[str], Mapping[str, Vector]]
 """By the address of a node: what its disk holds, as a vector for each shard."""
 
 MAX_ACCUSATIONS = 20
+ALL_ROWS = 1_000_000
+
+
+def rows_on_disk(replica: Replica, saved: Saved) -> Iterator[tuple[bytes, Row]]:
+    """The rows that a replica finds on its disk when it starts, each with the name under which it is kept."""
+    for writer, role in saved.roles.items():
+        place = role.place or writer
+        for tenure, slot in role.counts:
+            yield from ((place, row) for row in replica.state.shelf.scan(place, tenure, slot, None, ALL_ROWS))
 
 
 class Invariant:

@@ -37,7 +37,8 @@ CONCERNS = ("2", "majority", "majority", "all")
 CONCERNED = 0.5
 """In how many of all runs clients ask for more replicas than one, in that share of their writes."""
 TIGHT_CONCERNS = {"concern_seconds": (1, 2, 5), "concerns": (2, 10_000)}
-KEYS = ("a", "b", "c", "d", "e", "f")
+KEYS = ("a", "b", "{a}c", "d", "e", "f")
+"""Two of them share a slot."""
 CLIENTS = 8
 FOUNDING_SECONDS = 2.0
 

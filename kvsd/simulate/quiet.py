@@ -170,9 +170,8 @@ class Quiet:
 
     @staticmethod
     def _unfinished(replica: Replica, role: Role) -> Iterator[str]:
-        if any(
-            not replica.state.roster or not replica.state.roster.keeps(role.shard, row.record) for row in role.store
-        ):
+        roster = replica.state.roster
+        if any(not roster or not roster.keeps(role.shard, *slot) for slot in role.store.counts.slots()):
             yield f"has rows of {role.shard} that nobody needs"
         if role.durable != role.vector:
             yield f"has writes of {role.shard} that are not durable"

@@ -12,6 +12,7 @@ from kvsd.replication.messages import Message, Sender
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Request
 from kvsd.replication.saved import Saved
+from kvsd.replication.shelf import Shelf
 from kvsd.replication.state import Identity
 from kvsd.simulate.monitor import Monitor
 
@@ -19,8 +20,8 @@ from kvsd.simulate.monitor import Monitor
 class WatchedReplica(Replica):
     """Does what any replica does."""
 
-    def __init__(self, identity: Identity, limits: Limits, monitor: Monitor) -> None:
-        super().__init__(identity, limits)
+    def __init__(self, identity: Identity, limits: Limits, shelf: Shelf, monitor: Monitor) -> None:
+        super().__init__(identity, limits, shelf)
         self._monitor = monitor
 
     def start(self, saved: Saved, founding: Configuration | None, seeds: Iterable[str], now: Now) -> list[Effect]:

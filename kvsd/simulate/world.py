@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from kvsd.ports import Table
+from kvsd.replication.cache import ENTRY_BYTES
 from kvsd.replication.causality import VersionVector, join
 from kvsd.replication.configuration import Configuration, founding_configuration
 from kvsd.replication.effects import SetVector
@@ -47,6 +48,8 @@ INVARIANTS = (
     Covers,
 )
 """What is watched in every run, beside the rows."""
+CACHE_BYTES = 4 * ENTRY_BYTES
+"""So few rows are cached that most are read from the disk."""
 
 
 class Cluster:
@@ -65,7 +68,7 @@ class Cluster:
         self.monitor.watch_for(self.rows)
         addresses = [f"10.0.0.{number + 1}:8090" for number in range(plan.nodes + plan.spares)]
         self.founding = founding_configuration(addresses[: plan.nodes], plan.shards)
-        limits = replace(Limits(), **plan.limits)
+        limits = replace(Limits(cache_bytes=CACHE_BYTES), **plan.limits)
         world = World(self.clock, self.network, self.trace, self.monitor, self.founding, limits, str(plan.seed))
         self.machines = {address: Machine(world, address) for address in addresses}
         self._vectors: dict[tuple[str, bytes], tuple[bytes, dict[str, VersionVector]]] = {}
@@ -93,7 +96,7 @@ class Cluster:
         if known is None or known[0] is not value:
             _, owner, owned = owner_entry(b"." * 16, address)
             assert owned is not None
-            roles = saved([(owner, owned), (key, value)], [], [])[1].roles.values()
+            roles = saved([(owner, owned), (key, value)], [])[1].roles.values()
             known = self._vectors[address, key] = (value, {role.shard: role.vector for role in roles})
         return known[1]
 

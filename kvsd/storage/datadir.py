@@ -31,7 +31,8 @@ from msgspec.structs import replace
 
 from kvsd.ports import StorageError
 
-FORMAT = 1
+FORMAT = 2
+"""Raised whenever the tables change such that older data would be misread; see docs/protocol.md."""
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
 _NOT_DATA = {"LOCK", "KVSD", "KVSD.new", "lost+found"}
 
@@ -206,6 +207,11 @@ def _read_marker(path: Path) -> Marker | None:
         content = file.read_bytes()
     try:
         known = msgspec.json.decode(content, type=_Format).format
+        if known < FORMAT:
+            raise StorageError(
+                f"{file}: the data is of format {known}, of an earlier kvsd, and this one reads format {FORMAT} only:"
+                " start with an empty data directory, as a new node, and let the other nodes fill it"
+            )
         if known != FORMAT:
             raise StorageError(f"{file}: the data is of format {known}, and this kvsd knows {FORMAT} only")
         return msgspec.json.decode(content, type=Marker)

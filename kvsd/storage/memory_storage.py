@@ -2,7 +2,9 @@
 Storage that forgets: the tables of a node in dictionaries, for nodes without a data directory and for tests.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from twisted.internet.defer import Deferred, fail
 
@@ -31,12 +33,24 @@ class MemoryStorage(Storage):
         soon: Callable[[Callable[[], None]], object] = at_once,
     ) -> None:
         self.tables: dict[Table, dict[bytes, bytes]] = {table: dict((tables or {}).get(table, {})) for table in Table}
+        self._orders = {table: _Order(self.tables[table]) for table in Table}
         self._soon = soon
         self._closed = False
 
     def load(self, table: Table) -> Iterable[tuple[bytes, bytes]]:
         """All entries of a table as they are now, in the order of their keys."""
         return sorted(self.tables[table].items())
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """The value under a key."""
+        self._check_open()
+        return self.tables[table].get(key)
+
+    def scan(self, table: Table, start: bytes, end: bytes, at_most: int) -> list[tuple[bytes, bytes]]:
+        """The first entries from start to end."""
+        self._check_open()
+        keys = islice(self._orders[table].between(start, end), at_most)
+        return [(key, self.tables[table][key]) for key in keys]
 
     def commit(self, changes: Sequence[Change]) -> Deferred[None]:
         """Apply all changes when soon runs them, then fire.  Fails with StorageError once the storage is closed."""
@@ -64,8 +78,43 @@ class MemoryStorage(Storage):
         self._soon(lambda: done.callback(None))
         return done
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StorageError("something was read after the storage was closed")
+
     def _apply(self, change: Change) -> None:
+        self._orders[change.table].note(change)
         if change.value is None:
             self.tables[change.table].pop(change.key, None)
         else:
             self.tables[change.table][change.key] = change.value
+
+
+class _Order:
+    """The keys of a table in their order, brought up to date when somebody asks for it."""
+
+    def __init__(self, table: Mapping[bytes, bytes]) -> None:
+        self._table = table
+        self._keys: list[bytes] = []
+        self._came: set[bytes] = set(table)
+        self._went: set[bytes] = set()
+
+    def note(self, change: Change) -> None:
+        """A table is about to be changed."""
+        if change.value is None and change.key in self._table:
+            (self._came.discard if change.key in self._came else self._went.add)(change.key)
+        elif change.value is not None and change.key not in self._table:
+            (self._went.discard if change.key in self._went else self._came.add)(change.key)
+
+    def between(self, start: bytes, end: bytes) -> Iterator[bytes]:
+        """The keys from start to end (without that); sorting in a few that came costs little."""
+        if 2 * len(self._went) > len(self._keys):
+            self._keys = [key for key in self._keys if key not in self._went]
+            self._went.clear()
+        if self._came:
+            self._keys += sorted(self._came)
+            self._keys.sort()
+            self._came.clear()
+        first = bisect_left(self._keys, start)
+        last = bisect_left(self._keys, end, first)
+        return (self._keys[index] for index in range(first, last) if self._keys[index] not in self._went)

@@ -27,6 +27,7 @@ from kvsd.storage.datadir import DataDirectory
 from kvsd.storage.tables import RocksTables, create_database
 
 RESERVE_BYTES = 64 << 20
+CACHE_BYTES = 32 << 20
 GROUP_BYTES = 4 << 20
 MARK_BYTES = 16 << 20
 _OVERHEAD_BYTES = 32
@@ -50,8 +51,8 @@ class RocksStorage(Storage):
 
     boot_id names the machine's boot (:func:`kvsd.storage.datadir.read_boot_id`).  Without fsync a commit is done once the
     operating system has it: it outlives the process, but not the machine.  Commits that add anything are refused
-    with DiskFull while fewer than reserve_bytes would stay free; 0 switches this off.  observe is called on the
-    reactor thread after each successful write with the seconds it took and the number of changes in it.
+    with DiskFull while fewer than reserve_bytes would stay free; 0 switches this off.  Blocks that were read are kept in
+    memory, up to cache_bytes of them.  observe is called on the reactor thread after each successful write with the seconds it took and the number of changes in it.
 
     Raises StorageError, with a sentence for the operator, if the directory can't be used.
     """
@@ -66,11 +67,12 @@ class RocksStorage(Storage):
         boot_id: str,
         fsync: bool = True,
         reserve_bytes: int = RESERVE_BYTES,
+        cache_bytes: int = CACHE_BYTES,
         observe: Callable[[float, int], None] = unobserved,
     ) -> None:
         self._directory = DataDirectory(Path(directory), boot_id)
         try:
-            self._tables = _open(self._directory, synced=fsync)
+            self._tables = _open(self._directory, synced=fsync, cache_bytes=cache_bytes)
         except StorageError:
             self._directory.release()
             raise
@@ -90,6 +92,14 @@ class RocksStorage(Storage):
     def load(self, table: Table) -> Iterable[tuple[bytes, bytes]]:
         """All entries of a table, in the order of their keys; read while iterated over, so before any commit."""
         return self._tables.entries(table)
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """The value under a key, read on the calling thread."""
+        return self._tables.get(table, key)
+
+    def scan(self, table: Table, start: bytes, end: bytes, at_most: int) -> list[tuple[bytes, bytes]]:
+        """The first entries from start to end, read on the calling thread."""
+        return self._tables.scan(table, start, end, at_most)
 
     def commit(self, changes: Sequence[Change]) -> Deferred[None]:
         """Write all changes, or none of them, after those of earlier calls.  Fails as :class:`Storage` says."""
@@ -167,9 +177,9 @@ class RocksStorage(Storage):
         if self._broken is not None:
             return [StorageError(self._broken)] * len(group)
         try:
-            refusals = self._refusals(group)
+            refusals = _refusals(group, self._path, self._reserve_bytes, is_open=self._tables.is_open)
             admitted = [commit for commit, refusal in zip(group, refusals, strict=True) if refusal is None]
-            full = self._write([change for commit in admitted for change in commit.changes])
+            full = _write(self._tables, [change for commit in admitted for change in commit.changes])
             self._mark_progress(sum(commit.growth_bytes for commit in admitted))
         except BaseException as error:  # a panic inside the database is no Exception
             # Only our own errors are known to hold no keys and values.
@@ -177,30 +187,6 @@ class RocksStorage(Storage):
             self._broken = f"{text}; nothing more will be written"
             return [StorageError(self._broken)] * len(group)
         return [refusal or full for refusal in refusals]
-
-    def _refusals(self, group: list[_Commit]) -> list[DiskFull | None]:
-        """For each commit of a group, why it must not be tried; commits that only remove things are let through."""
-        if not self._reserve_bytes:
-            return [None] * len(group)
-        free_bytes = shutil.disk_usage(self._path).free
-        refusals: list[DiskFull | None] = []
-        for commit in group:
-            # A database that has to be opened again needs space for that, whatever the commit itself takes.
-            needs_space = commit.growth_bytes > 0 or not self._tables.is_open
-            if needs_space and free_bytes < self._reserve_bytes + commit.growth_bytes:
-                refusals.append(DiskFull(f"{self._path}: {free_bytes} bytes free, {self._reserve_bytes} in reserve"))
-            else:
-                free_bytes -= commit.growth_bytes
-                refusals.append(None)
-        return refusals
-
-    def _write(self, changes: list[Change]) -> DiskFull | None:
-        try:
-            if changes:
-                self._tables.write(changes)
-        except DiskFull as error:
-            return error
-        return None
 
     def _mark_progress(self, growth_bytes: int) -> None:
         """Have the marker follow what was written, seldom enough to cost nothing."""
@@ -232,9 +218,11 @@ class RocksStorage(Storage):
         return None
 
 
-def _open(directory: DataDirectory, *, synced: bool) -> RocksTables:
+def _open(directory: DataDirectory, *, synced: bool, cache_bytes: int) -> RocksTables:
     identity = directory.prepare(create_database)
-    tables = RocksTables(directory.database, identity, last_change=directory.last_change, sync=synced)
+    tables = RocksTables(
+        directory.database, identity, last_change=directory.last_change, sync=synced, cache_bytes=cache_bytes
+    )
     try:
         # Opening has moved what an earlier process left in the log into synced files.
         directory.mark(tables.last_change, synced=synced)
@@ -242,6 +230,32 @@ def _open(directory: DataDirectory, *, synced: bool) -> RocksTables:
         tables.close()
         raise
     return tables
+
+
+def _refusals(group: Sequence[_Commit], path: Path, reserve_bytes: int, *, is_open: bool) -> Sequence[DiskFull | None]:
+    """For each commit of a group, why it must not be tried; commits that only remove things are let through."""
+    if not reserve_bytes:
+        return [None] * len(group)
+    free_bytes = shutil.disk_usage(path).free
+    refusals: list[DiskFull | None] = []
+    for commit in group:
+        # A database that has to be opened again needs space for that, whatever the commit itself takes.
+        needs_space = commit.growth_bytes > 0 or not is_open
+        if needs_space and free_bytes < reserve_bytes + commit.growth_bytes:
+            refusals.append(DiskFull(f"{path}: {free_bytes} bytes free, {reserve_bytes} in reserve"))
+        else:
+            free_bytes -= commit.growth_bytes
+            refusals.append(None)
+    return refusals
+
+
+def _write(tables: RocksTables, changes: list[Change]) -> DiskFull | None:
+    try:
+        if changes:
+            tables.write(changes)
+    except DiskFull as error:
+        return error
+    return None
 
 
 def _growth_bytes(changes: Sequence[Change]) -> int:

@@ -1,5 +1,5 @@
 """
-The tables of a node in one RocksDB database, used from one thread at a time.
+The tables of a node in one RocksDB database, written from one thread and read from another.
 
 All tables share one key space: an entry's key is a letter for its table followed by its own key.  One key space
 means one write-ahead log and one atomic batch, and what was recovered after a crash is always a prefix of what
@@ -16,26 +16,21 @@ from the database, one that it must reach.
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import NoReturn
 from zlib import crc32
 
-from rocksdict import (
-    AccessType,
-    BlockBasedOptions,
-    Cache,
-    DBRecoveryMode,
-    Options,
-    Rdict,
-    WriteBatch,
-    WriteOptions,
-)
+from rocksdict import AccessType, Rdict, WriteBatch
 
 from kvsd.ports import Change, DiskFull, StorageError, Table
+from kvsd.storage.tuning import database_options, write_options
 
-_MEBIBYTE = 1 << 20
 _PAGE_ENTRIES = 1024
+_LOOK_BYTES = 1 << 20
+"""For blocks, where a database is only looked at or created."""
 _CHECKSUM_BYTES = 4
 _LETTERS = {Table.META: b"m", Table.ROWS: b"r", Table.OPS: b"o"}
+_TABLES = {letter: table for table, letter in _LETTERS.items()}
 _READ_ONLY = AccessType.read_only(False)
 _READ_WRITE = AccessType.read_write()
 _IDENTITY = b"\x00identity"
@@ -45,7 +40,7 @@ def create_database(path: Path, identity: str) -> None:
     """Create the database at path, synced, with its identity inside.  Raises StorageError."""
     try:
         database = _open(path, create=True)
-        database.put(_IDENTITY, _sealed(_IDENTITY, identity.encode("ascii")), _write_options(sync=True))
+        database.put(_IDENTITY, _sealed(_IDENTITY, identity.encode("ascii")), write_options(sync=True))
         database.flush()
         database.close()
     except Exception as error:
@@ -54,16 +49,17 @@ def create_database(path: Path, identity: str) -> None:
 
 class RocksTables:
     """
-    An open database at path; with sync, a write returns once it is on disk.
+    An open database at path; with sync, a write returns once it is on disk.  Blocks that were read are kept in memory,
+    up to cache_bytes of them.
 
     Raises StorageError where it is missing, corrupt, in use, does not carry identity or ends before the change
     number last_change; the data on disk is not touched then.
     """
 
-    def __init__(self, path: Path, identity: str, *, last_change: int, sync: bool) -> None:
+    def __init__(self, path: Path, identity: str, *, last_change: int, sync: bool, cache_bytes: int) -> None:
         self._path = path
         self._sync = sync
-        self._write_options = _write_options(sync=sync)
+        self._write_options = write_options(sync=sync)
         try:
             # Opening for writing removes files that a damaged list of files no longer names: first look, then touch.
             stored, self.last_change = _look(path)
@@ -73,11 +69,16 @@ class RocksTables:
                 raise StorageError(
                     f"{path}: ends at change {self.last_change} of {last_change} at least: data was lost"
                 )
-            self._database: Rdict | None = _open(path)
+            self._database: Rdict | None = _open(path, cache_bytes=cache_bytes)
         except StorageError:
             raise
         except Exception as error:
             raise StorageError(f"{path}: the database can't be opened: {_reason(error)}") from error
+        self._cache_bytes = cache_bytes
+        self._reader: Rdict | None = self._database
+        """What is read from: the database, or what can be read of it while it can't be written; None once closed."""
+        self._swapping = Lock()
+        """Held while something is read, and while the reader is taken away or another one takes its place."""
 
     @property
     def is_open(self) -> bool:
@@ -93,16 +94,27 @@ class RocksTables:
         """
         letter = _LETTERS[table]
         start = letter
-        while page := self._page(letter, start):
+        while page := self._page(start, bytes([letter[0] + 1]), _PAGE_ENTRIES):
             for key, stored in page:
-                value = stored[:-_CHECKSUM_BYTES]
-                if stored != _sealed(key, value):
-                    raise StorageError(
-                        f"{self._path}: an entry of table {table.value} does not match its checksum"
-                        f" (its key begins with {key[1:9].hex() or 'nothing'})"
-                    )
-                yield key[1:], value
+                yield key[1:], self._unsealed(key, stored)
             start = page[-1][0] + b"\x00"
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """The value under a key, None if there is none.  Raises StorageError."""
+        stored_key = _LETTERS[table] + key
+        with self._swapping:
+            reader = self._readable()
+            try:
+                stored = reader.get(stored_key)
+            except Exception as error:
+                raise StorageError(f"{self._path}: the database can't be read: {_reason(error)}") from error
+        return None if stored is None else self._unsealed(stored_key, stored)
+
+    def scan(self, table: Table, start: bytes, end: bytes, at_most: int) -> list[tuple[bytes, bytes]]:
+        """The first entries of a table from start to end (without that).  Raises StorageError."""
+        letter = _LETTERS[table]
+        page = self._page(letter + start, letter + end, at_most)
+        return [(key[1:], self._unsealed(key, stored)) for key, stored in page]
 
     def write(self, changes: Iterable[Change]) -> None:
         """
@@ -138,63 +150,92 @@ class RocksTables:
             if self._database is not None:
                 self._database.flush_wal(True)
                 synced = True
-                self._database.close()
+                with self._swapping:
+                    self._database.close()
         except Exception as error:
             if not _is_lack_of_space(error):
                 raise StorageError(f"{self._path}: the database can't be closed in order: {_reason(error)}") from error
         finally:
-            self._discard()
+            with self._swapping:
+                self._discard()
         return synced
 
-    def _page(self, letter: bytes, start: bytes) -> list[tuple[bytes, bytes]]:
-        if self._database is None:
+    def _readable(self) -> Rdict:
+        if self._reader is None:
             raise StorageError(f"{self._path}: the database is closed")
+        return self._reader
+
+    def _page(self, start: bytes, end: bytes, at_most: int) -> list[tuple[bytes, bytes]]:
         page: list[tuple[bytes, bytes]] = []
-        cursor = self._database.iter()
-        try:
-            cursor.seek(start)
-            while len(page) < _PAGE_ENTRIES and cursor.valid() and (key := cursor.key()).startswith(letter):
-                page.append((key, cursor.value()))
-                cursor.next()
-            cursor.status()
-        except Exception as error:
-            raise StorageError(f"{self._path}: the database can't be read: {_reason(error)}") from error
-        finally:
-            # The error holds on to this frame, and a cursor in it would keep the database open.
-            del cursor
+        with self._swapping:
+            cursor = self._readable().iter()
+            try:
+                cursor.seek(start)
+                while len(page) < at_most and cursor.valid() and (key := cursor.key()) < end:
+                    page.append((key, cursor.value()))
+                    cursor.next()
+                cursor.status()
+            except Exception as error:
+                raise StorageError(f"{self._path}: the database can't be read: {_reason(error)}") from error
+            finally:
+                # The error holds on to this frame, and a cursor in it would keep the database open.
+                del cursor
         return page
+
+    def _unsealed(self, stored_key: bytes, stored: bytes) -> bytes:
+        """The value in a stored one."""
+        value = stored[:-_CHECKSUM_BYTES]
+        if stored != _sealed(stored_key, value):
+            raise StorageError(
+                f"{self._path}: an entry of table {_TABLES[stored_key[:1]].value} does not match its checksum"
+                f" (its key begins with {stored_key[1:9].hex() or 'nothing'})"
+            )
+        return value
 
     def _after_failure(self, error: Exception) -> NoReturn:
         """Say what a failed write means."""
         if not _is_lack_of_space(error):
             raise StorageError(f"{self._path}: a write failed: {_reason(error)}") from error
-        self._discard()
-        try:
-            _, found = _look(self._path)
-        except Exception as unreadable:
-            raise StorageError(f"{self._path}: unreadable after a full disk: {_reason(unreadable)}") from unreadable
+        with self._swapping:
+            self._discard()
+            found = self._only_read()
         if found != self.last_change:
             raise StorageError(f"{self._path}: a write met a full disk and may have been kept") from error
         raise DiskFull(f"{self._path}: {_reason(error)}") from error
 
     def _reopened(self) -> Rdict:
+        """The database, to be written again; until it is, it can be read."""
+        with self._swapping:
+            self._discard()
+            try:
+                self._reader = _open(self._path, cache_bytes=self._cache_bytes)
+            except Exception as error:
+                if _is_lack_of_space(error):
+                    self._only_read()
+                    raise DiskFull(f"{self._path}: {_reason(error)}") from error
+                raise StorageError(f"{self._path}: the database can't be opened again: {_reason(error)}") from error
+            return self._reader
+
+    def _only_read(self) -> int:
+        """Read from now on what is on disk; returns the number of the last change there.  Needs no space."""
         try:
-            return _open(self._path)
+            self._reader = _open(self._path, access=_READ_ONLY, cache_bytes=self._cache_bytes)
+            return int(self._reader.latest_sequence_number())
         except Exception as error:
-            if _is_lack_of_space(error):
-                raise DiskFull(f"{self._path}: {_reason(error)}") from error
-            raise StorageError(f"{self._path}: the database can't be opened again: {_reason(error)}") from error
+            raise StorageError(f"{self._path}: unreadable after a full disk: {_reason(error)}") from error
 
     def _discard(self) -> None:
         """Release a database that already failed, or is closed: a complaint about closing it says nothing new."""
-        database, self._database = self._database, None
-        if database is not None:
+        reader, self._database, self._reader = self._reader, None, None
+        if reader is not None:
             with suppress(Exception):
-                database.close()
+                reader.close()
 
 
-def _open(path: Path, *, create: bool = False, access: AccessType = _READ_WRITE) -> Rdict:
-    options = _options(create=create)
+def _open(
+    path: Path, *, create: bool = False, access: AccessType = _READ_WRITE, cache_bytes: int = _LOOK_BYTES
+) -> Rdict:
+    options = database_options(create=create, cache_bytes=cache_bytes)
     # Without being told of its only column family, the binding reads that one's options from a file beside the data:
     # ours would not count, and if that file is damaged, the process dies of it.
     return Rdict(str(path), options, column_families={"default": options}, access_type=access)
@@ -226,35 +267,3 @@ def _reason(error: Exception) -> str:
 def _is_lack_of_space(error: Exception) -> bool:
     # RocksDB's error classes don't reach Python: the text of the system's error is all there is.
     return any(text in str(error) for text in ("No space left on device", "Disk quota exceeded"))
-
-
-def _write_options(*, sync: bool) -> WriteOptions:
-    options = WriteOptions()
-    options.sync = sync
-    return options
-
-
-def _options(*, create: bool) -> Options:
-    """Settings for a small node: some 50 MiB of memory at most, two threads in the background."""
-    options = Options(raw_mode=True)
-    options.create_if_missing(create)
-    options.set_error_if_exists(create)
-    # A record cut off at the end of a log was never acknowledged; anything else that is wrong refuses the start.
-    options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
-    options.set_write_buffer_size(16 * _MEBIBYTE)
-    options.set_max_write_buffer_number(2)
-    options.set_max_total_wal_size(64 * _MEBIBYTE)
-    blocks = BlockBasedOptions()
-    blocks.set_block_cache(Cache(8 * _MEBIBYTE))
-    blocks.set_cache_index_and_filter_blocks(True)
-    options.set_block_based_table_factory(blocks)
-    options.set_max_background_jobs(2)
-    options.set_max_open_files(256)
-    # Written back little by little: a megabyte at a time delays the sync of a commit less than a whole file.
-    options.set_bytes_per_sync(_MEBIBYTE)
-    options.set_max_manifest_file_size(16 * _MEBIBYTE)
-    options.set_max_log_file_size(_MEBIBYTE)
-    options.set_keep_log_file_num(2)
-    options.set_stats_dump_period_sec(0)
-    options.set_stats_persist_period_sec(0)
-    return options

@@ -276,13 +276,29 @@ class DiskFaultTests(FaultTests):
         self.assertEqual(["none"], [answer.kind for answer in answers])
         self.assertTrue(any("1 unsynced commits lost" in what for what in self.small.told()))
 
-    def test_bit_flip(self) -> None:
+    def test_bit_flip_at_a_start(self) -> None:
         """A node does not start on data that was read wrongly, and starts when it was read again."""
         self.put(0, "a")
         self.begin("bit-flip")
         self.assertIsNone(self.machines[0].run)
         self.small.later(1.1)
         self.assertIsNotNone(self.machines[0].run)
+
+    def test_bit_flip_in_a_row(self) -> None:
+        """A node that reads a row wrongly as it runs stops at once, answers nothing, and starts again."""
+        keys = [f"key{number}" for number in range(10)]  # more than are cached
+        for key in keys:
+            self.put(0, key)
+        self.small.later(1)
+        self.begin("bit-flip", 0.9)
+        answers = [answer for key in keys for answer in self.small.call(0, Ask("get", key, "", (), 0.0, ""))[1]]
+        self.assertEqual([], answers)
+        self.small.later(0.1)
+        self.assertIsNone(self.machines[0].run)
+        self.small.later(5)
+        self.assertEqual("found", self.small.ask(0, "get", keys[0]).kind)
+        self.assertEqual([], self.small.complaints())
+        self.assertEqual(1, len(self.flushLoggedErrors(StorageError)))
 
     def test_stale_disk(self) -> None:
         """A node with an old copy of its data finds that out and ends, before the right one is put back."""

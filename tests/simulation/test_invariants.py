@@ -190,10 +190,14 @@ class StampsTests(SynchronousTestCase):
         self.anna.state.clock.witness(100)
         self.assertEqual([], self.issue("a", 100, {}))
         self.small.later(0.2)
-        self.assertEqual([], self.small.complaints())
-        self.assertEqual([], self.issue("b", 1 << 62, {}))
+        self.assertEqual(0, self.clocks_behind())
+        self.issue("b", 1 << 62, {})
         self.small.later(0.2)
-        self.assertIn("clock-past-all", self.small.complaints()[0])
+        self.assertLess(0, self.clocks_behind())
+
+    def clocks_behind(self) -> int:
+        """How often a clock was found to be behind; that rows are none of the store's is found, too."""
+        return sum("clock-past-all" in complaint for complaint in self.small.complaints())
 
     def test_start(self) -> None:
         """What the disk had before a start counts."""

@@ -6,10 +6,13 @@ from zlib import crc32
 from msgspec.structs import replace as changed
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvsd.claim import row_table
 from kvsd.ports import Table
 from kvsd.replication.causality import Dot, VersionVector
+from kvsd.replication.counts import Count
 from kvsd.replication.effects import DropRow, Effect, Keep, LogOp, Note, Reply, Send, SetRow, SetVector, Write
 from kvsd.replication.messages import Acknowledged, Forwarded, Message, PullOps, PullRows, Push, Sender
+from kvsd.replication.placement import slot_of
 from kvsd.replication.record import Op, Record, Row
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Absent, Found, MissingWrite, Outdated, Unconfirmed, Unmet, Written
@@ -17,6 +20,8 @@ from kvsd.replication.role import Role
 from kvsd.replication.saved import Saved, SavedRole
 from kvsd.replication.state import Identity
 from kvsd.replication.token import EMPTY, Token
+from kvsd.simulate.clock import Actor
+from kvsd.simulate.disk import SimulatedStorage
 from kvsd.simulate.door import Ask
 from kvsd.simulate.monitor import MAX_ACCUSATIONS
 from kvsd.wire import entries, saved
@@ -67,7 +72,8 @@ class MonitorTests(SynchronousTestCase):
     def start_again(self, number: int) -> Replica:
         """Show that a node starts, with what its disk knows."""
         identity = self.replica(number).state.identity
-        replica, state = Replica(identity._replace(boot=identity.boot + 1)), self.on_disk(number)
+        shelf, state = row_table(SimulatedStorage(self.small.machines[number].disk, Actor())), self.on_disk(number)
+        replica = Replica(identity._replace(boot=identity.boot + 1), shelf=shelf)
         replica.state.restore(state)
         self.monitor.started(replica, state)
         return replica
@@ -75,7 +81,7 @@ class MonitorTests(SynchronousTestCase):
     def on_disk(self, number: int) -> Saved:
         """What is on the disk of a node."""
         disk = self.small.machines[number].disk
-        return saved(disk.read(Table.META), disk.read(Table.ROWS), disk.read(Table.OPS))[1]
+        return saved(disk.read(Table.META), disk.read(Table.OPS))[1]
 
     def wipe(self, number: int) -> None:
         """Take everything off the disk of a node, behind its back."""
@@ -330,17 +336,21 @@ class RowTests(MonitorTests):
     def test_beyond_the_vector(self) -> None:
         """A replica has no row of a write that it lacks."""
         row = self.row(1 << 62)
-        role_of(self.anna).store.put(changed(row, counter=row.counter + 1))
+        role_of(self.anna).store.put(changed(row, counter=row.counter + 1), 1 << 40)
         self.write(self.anna, vector_of(self.anna, dict(role_of(self.anna).vector)))
         self.assert_accused("rows-within-vector")
 
     def test_beyond_the_vector_on_disk(self) -> None:
         """Nor has it one on its disk, where one may be of a copy that is on its way."""
         role, row = role_of(self.anna), self.row(1 << 62)
-        rows = [changed(row, counter=row.counter + 1)]
-        self.monitor.started(self.anna, Saved(roles={b"a copy": SavedRole("", {}, rows=rows)}))
+        counts = {(row.record.tenure, slot_of(row.record.key)): Count(1, 1, 100)}
+        for place in (b"a copy", role.writer):
+            for table, key, value in entries([SetRow(place, changed(row, counter=row.counter + 1))]):
+                assert value is not None
+                self.small.machines[0].disk.tables[Table(table)][key] = (value, crc32(value))
+        self.monitor.started(self.anna, Saved(roles={b"a copy": SavedRole("", {}, counts=counts)}))
         self.assert_accused()
-        self.monitor.started(self.anna, Saved(roles={role.writer: SavedRole(SHARD, dict(role.vector), rows=rows)}))
+        self.monitor.started(self.anna, Saved(roles={role.writer: SavedRole(SHARD, dict(role.vector), counts=counts)}))
         self.assert_accused("rows-within-vector")
 
     def test_after_a_start(self) -> None:
@@ -378,7 +388,7 @@ class RowTests(MonitorTests):
 
     def test_equal_vectors(self) -> None:
         """Replicas that have seen the same have the same live rows, once it is durable."""
-        role_of(self.anna).store.put(self.row(1 << 62))
+        role_of(self.anna).store.put(self.row(1 << 62), 1 << 40)
         position = self.write(self.anna, vector_of(self.anna, dict(role_of(self.anna).vector)))
         self.assert_accused()
         self.monitor.synced(self.anna, position)
@@ -386,7 +396,7 @@ class RowTests(MonitorTests):
 
     def test_tombstones_make_no_difference(self) -> None:
         """One replica may have dropped a tombstone that another still has."""
-        role_of(self.anna).store.put(self.row(1 << 62, None, "another key"))
+        role_of(self.anna).store.put(self.row(1 << 62, None, "another key"), 1 << 40)
         position = self.write(self.anna, vector_of(self.anna, dict(role_of(self.anna).vector)))
         self.monitor.synced(self.anna, position)
         self.assert_accused()
@@ -396,7 +406,7 @@ class RowTests(MonitorTests):
         vector, again = beyond(self.anna, self.anna), self.start_again(0)
         for replica, value in ((self.anna, b"lost"), (again, b"kept")):
             op = next_op(self.anna, self.anna, value, key=f"key of {value!r}")
-            role_of(replica).store.put(Row(op.writer, op.counter, op.record))
+            role_of(replica).store.put(Row(op.writer, op.counter, op.record), 1 << 40)
             self.write(replica, applied(self.anna, op), vector_of(self.anna, vector))
         self.monitor.synced(again, 10)
         self.assert_accused()
@@ -540,7 +550,7 @@ class HonestyTests(MonitorTests):
         state = self.on_disk(0)
         for role in state.roles.values():
             role.vector[role_of(self.bert).writer] -= 1
-            role.rows.clear()
+            role.counts.clear()
         again = Replica(self.anna.state.identity)
         again.state.restore(state)
         self.monitor.started(again, state)

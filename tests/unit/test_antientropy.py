@@ -130,7 +130,7 @@ class AntiEntropyTests(SynchronousTestCase):
             list(role.apply(op, 1))
         tombstone = role.store.get(0, "key")
         assert tombstone is not None
-        role.collect(tombstone)
+        role.collect(tombstone, 1)
         list(role.absorb([make_row("key", b"1", 1, (A, 1))], PullRows(1, "s0", 1, 0, [], 0, {A: 2}, []), 2))
         self.assertIsNone(role.store.get(0, "key"))
 

@@ -63,12 +63,14 @@ class CopyTests(SynchronousTestCase):
         self.assertIn(NEW, self.cluster.sites[FIRST].replica.state.members("s0"))
         self.assertEqual({row.record.key: row for row in there.store}, {row.record.key: row for row in self.role.store})
         self.assertEqual((there.vector, []), (self.role.vector, self.site.replica.state.dissolving))
-        tables: dict[str, list[tuple[bytes, bytes]]] = {"meta": [], "rows": [], "ops": []}
-        for (table, key), value in sorted(self.site.disk.items()):
-            tables[table].append((key, value))
-        roles = saved(**tables)[1].roles
+        meta, ops = (
+            [(key, value) for (table, key), value in sorted(self.site.disk.items()) if table == name]
+            for name in ("meta", "ops")
+        )
+        roles = saved(meta, ops)[1].roles
         self.assertEqual([self.role.writer], list(roles))
-        self.assertEqual(len(self.role.store), len(roles[self.role.writer].rows))
+        self.assertEqual(len(self.role.store), sum(count.rows for count in roles[self.role.writer].counts.values()))
+        self.assertEqual(len(self.role.store), self.rows_on_disk())
 
     def test_page_by_page(self) -> None:
         """Every page is on disk before the next one is asked for; the last one makes it a replica."""

@@ -132,15 +132,21 @@ class DataDirectoryTests(SynchronousTestCase):
         """An empty, cut, foreign or overwritten marker is refused."""
         self.create()
         whole = (self.path / "KVSD").read_bytes()
-        for content in (b"", whole[:-9], b"\xff\xfe", b"{}", b'{"format": 1}', whole.replace(b"true", b"1234")):
+        for content in (b"", whole[:-9], b"\xff\xfe", b"{}", b'{"format": 2}', whole.replace(b"true", b"1234")):
             (self.path / "KVSD").write_bytes(content)
             self.assertIn("KVSD: is corrupt", self.refusal())
 
     def test_a_later_format_is_refused(self) -> None:
         """Data of a later kvsd is refused with both formats named, whatever else its marker says."""
         self.create()
-        (self.path / "KVSD").write_text(json.dumps({"format": 2, "something": "new"}))
-        self.assertIn("the data is of format 2, and this kvsd knows 1 only", self.refusal())
+        (self.path / "KVSD").write_text(json.dumps({"format": 3, "something": "new"}))
+        self.assertIn("the data is of format 3, and this kvsd knows 2 only", self.refusal())
+
+    def test_an_earlier_format_is_refused(self) -> None:
+        """Data of an earlier kvsd is refused, and the operator is told what to do."""
+        self.create()
+        (self.path / "KVSD").write_text(json.dumps({"format": 1, "identity": "1" * 32, "complete": True}))
+        self.assertIn("the data is of format 1, of an earlier kvsd, and this one reads format 2 only", self.refusal())
 
     def test_the_last_change_is_remembered(self) -> None:
         """The number of the last change that is known to be on disk is there when the directory is opened again."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.replication.configuration import Configuration
+from kvsd.replication.counts import Count
 from kvsd.replication.effects import (
     DropOps,
     DropRequest,
@@ -15,8 +16,10 @@ from kvsd.replication.effects import (
     DropRow,
     Keep,
     LogOp,
+    OfRows,
     SetBindings,
     SetConfiguration,
+    SetCount,
     SetMarks,
     SetPromise,
     SetRequest,
@@ -26,7 +29,8 @@ from kvsd.replication.effects import (
 from kvsd.replication.limits import Limits
 from kvsd.replication.marks import NO_MARKS, Marks
 from kvsd.replication.messages import Ballot, Vote
-from kvsd.replication.record import CarriedOut, Op, Row
+from kvsd.replication.placement import TenureSlot, slot_of
+from kvsd.replication.record import CarriedOut, Op, Row, RowKey
 from kvsd.replication.saved import Saved, SavedRole
 from kvsd.wire import Entry, WireError, entries, owner_entry, saved
 from tests.builders import A, B, make_op, make_record
@@ -48,9 +52,11 @@ from tests.strategies import (
     values,
     votes,
 )
+from tests.tables import row_table
 
 Pair = tuple[bytes, bytes]
-Tables = tuple[list[Pair], list[Pair], list[Pair]]
+Tables = tuple[list[Pair], list[Pair]]
+"""The entries of the tables that are read at start."""
 
 ROLES = (b"anna-1", b"role/\0", b"\0\0\0\0\0\0", b"owner\xff")
 """Few, so that changes often meet; some look like other keys."""
@@ -59,6 +65,7 @@ roles = st.sampled_from(ROLES)
 row_tenures, row_keys = st.sampled_from((1, 256, 2**32 - 1)), st.sampled_from(("", "a", "aa", "ä\0", "\0"))
 arrivals = st.sampled_from((1, 2, 255, 256, 2**40))
 numbers = st.integers(1, 99)
+slots = st.sampled_from((0, 255, 256, 4095))
 kept_rows = st.builds(
     lambda tenure, key, number, value: Row(A, number, make_record(key, value, number, (A, number), tenure=tenure)),
     row_tenures,
@@ -72,8 +79,11 @@ kept_requests = numbers.map(lambda number: CarriedOut(make_record(value=None, re
 vectors = st.dictionaries(any_writers, numbers, max_size=2)
 own_place = st.just(b"")
 KEEPS: dict[type[Keep], st.SearchStrategy[Keep]] = {
-    SetRow: built(SetRow, role=roles, row=kept_rows),
-    DropRow: built(DropRow, role=roles, tenure=row_tenures, key=row_keys),
+    SetRow: built(SetRow, role=roles, row=kept_rows, revives=st.booleans()),
+    DropRow: built(DropRow, role=roles, tenure=row_tenures, key=row_keys, tombstone=st.booleans()),
+    SetCount: built(
+        SetCount, role=roles, tenure=row_tenures, slot=slots, rows=st.integers(0, 2), live=numbers, live_bytes=numbers
+    ),
     LogOp: built(LogOp, role=roles, arrival=arrivals, op=kept_ops),
     DropOps: built(DropOps, role=roles, arrivals=some(arrivals)),
     SetVector: built(
@@ -89,7 +99,7 @@ KEEPS: dict[type[Keep], st.SearchStrategy[Keep]] = {
     SetConfiguration: built(SetConfiguration, configuration=configurations),
     SetPromise: built(SetPromise, epoch=epochs, ballot=ballots, vote=st.none() | votes),
 }
-row_changes = KEEPS[SetRow] | KEEPS[DropRow]
+row_changes = KEEPS[SetRow] | KEEPS[DropRow] | KEEPS[SetCount]
 role_changes = KEEPS[SetVector] | KEEPS[SetMarks] | KEEPS[DropRole] | KEEPS[SetRow] | KEEPS[LogOp] | KEEPS[SetRequest]
 numbered_changes = KEEPS[LogOp] | KEEPS[DropOps] | KEEPS[SetRequest] | KEEPS[DropRequest]
 changes = (
@@ -114,18 +124,34 @@ class KeptRole:
     """What should be found of a role, by the names under which it is kept."""
 
     vector: SetVector
-    rows: dict[tuple[int, str], Row] = field(default_factory=dict)
+    rows: dict[RowKey, Row] = field(default_factory=dict)
+    tombstones: dict[RowKey, Row] = field(default_factory=dict)
+    counts: dict[TenureSlot, Count] = field(default_factory=dict)
     ops: dict[int, Op] = field(default_factory=dict)
     requests: dict[int, CarriedOut] = field(default_factory=dict)
     marks: Marks = NO_MARKS
 
-    def keep(self, change: SetRow | DropRow | LogOp | DropOps | SetRequest | DropRequest) -> None:
-        """Make a change to what there are many of."""
+    def keep(self, change: OfRows) -> None:
+        """Make a change to rows and what is kept beside them."""
         match change:
-            case SetRow(_, row):
+            case SetRow(_, row, revives):
                 self.rows[row.record.tenure, row.record.key] = row
-            case DropRow(_, tenure, key):
+                if row.record.is_tombstone:
+                    self.tombstones[row.record.tenure, row.record.key] = row
+                elif revives:
+                    self.tombstones.pop((row.record.tenure, row.record.key), None)
+            case DropRow(_, tenure, key, tombstone):
                 self.rows.pop((tenure, key), None)
+                if tombstone:
+                    self.tombstones.pop((tenure, key), None)
+            case SetCount(_, tenure, slot, rows, live, live_bytes):
+                self.counts[tenure, slot] = Count(rows, live, live_bytes)
+                if not rows:
+                    del self.counts[tenure, slot]
+
+    def keep_numbered(self, change: LogOp | DropOps | SetRequest | DropRequest) -> None:
+        """Make a change to what has numbers."""
+        match change:
             case LogOp(_, arrival, op):
                 self.ops[arrival] = op
             case DropOps(_, dropped):
@@ -137,11 +163,12 @@ class KeptRole:
                 self.requests.pop(number, None)
 
     def found(self) -> SavedRole:
-        """The role as it is found: rows by tenure and key, ops and requests by number."""
-        rows = sorted(self.rows.items(), key=lambda item: (item[0][0], item[0][1].encode()))
+        """The role as it is found: tombstones by tenure, slot and key, ops and requests by number."""
+        names = sorted(self.tombstones, key=lambda name: (name[0], slot_of(name[1]), name[1].encode()))
         _, shard, vector, _, collected, _ = self.vector
         ops, requests = sorted(self.ops.items()), sorted(self.requests.items())
-        return SavedRole(shard, vector, collected, [row for _, row in rows], ops, requests, self.marks)
+        tombstones = [self.tombstones[name] for name in names]
+        return SavedRole(shard, vector, collected, tombstones, self.counts, ops, requests, self.marks)
 
 
 @dataclass
@@ -169,8 +196,10 @@ class Kept:
                 self.roles[role].marks = shown
             case DropRole(role):
                 del self.roles[role]
-            case _:
+            case SetRow() | DropRow() | SetCount():
                 self.roles[change.role].keep(change)
+            case _:
+                self.roles[change.role].keep_numbered(change)
 
     def before(self, change: Keep) -> Iterator[Keep]:
         """What a node does first: it names a replica before it keeps anything else of it, and forgets it last."""
@@ -179,7 +208,8 @@ class Kept:
             yield SetVector(role, "s0", {}, 0, 0)
         elif isinstance(change, DropRole):
             kept = self.roles[change.role]
-            yield from [DropRow(change.role, *key) for key in kept.rows]
+            yield from [DropRow(change.role, *key, tombstone=True) for key in {**kept.rows, **kept.tombstones}]
+            yield from [SetCount(change.role, *slot, 0, 0, 0) for slot in kept.counts]
             yield DropOps(change.role, list(kept.ops))
             yield from [DropRequest(change.role, number) for number in kept.requests]
 
@@ -199,20 +229,30 @@ def possible(drawn: Iterable[Keep]) -> Iterator[Keep]:
             yield change
 
 
-def tables_of(written: Iterable[Entry]) -> Tables:
-    """The tables after these entries were written, each in the order of its keys."""
+def all_tables_of(written: Iterable[Entry]) -> dict[str, dict[bytes, bytes]]:
+    """The tables after these entries were written."""
     tables: dict[str, dict[bytes, bytes]] = {"meta": {}, "rows": {}, "ops": {}}
     for table, key, value in written:
         if value is None:
             tables[table].pop(key, None)
         else:
             tables[table][key] = value
-    meta, rows, logged = (sorted(tables[table].items()) for table in ("meta", "rows", "ops"))
-    return meta, rows, logged
+    return tables
+
+
+def tables_of(written: Iterable[Entry]) -> Tables:
+    """The tables that are read at start, in the order of their keys."""
+    tables = all_tables_of(written)
+    meta, logged = (sorted(tables[table].items()) for table in ("meta", "ops"))
+    return meta, logged
+
+
+def _key(row: Row) -> str:
+    return row.record.key
 
 
 OWNER = owner_entry(b"instance-of-node", "10.0.0.1:8090")
-NAMES = (b"", b"configuration", b"bindings", b"promise", b"owner", b"role/", b"seen/", b"taken/")
+NAMES = (b"", b"configuration", b"bindings", b"promise", b"owner", b"role/", b"seen/", b"taken/", b"slots/", b"tombs/")
 prefixes = st.sampled_from((*NAMES, *ROLES))
 pairs = st.tuples(st.builds(bytes.__add__, prefixes, st.binary(max_size=14) | roles), st.binary(max_size=18))
 full_tables = st.builds(lambda first, more: tables_of([OWNER, *entries(possible([*first, *more]))]), everyone, changes)
@@ -252,16 +292,30 @@ class DiskLaws(SynchronousTestCase):
         self.assertEqual(kept.found(), state)
         if state != Saved():
             self.assertRaises(WireError, saved, *tables_of(entries(made)))
+        self.assert_rows(kept, all_tables_of(entries(made))["rows"])
+
+    def assert_rows(self, kept: Kept, table: dict[bytes, bytes]) -> None:
+        """Just the rows that were kept are read, one by one and by slots."""
+        rows = row_table(lambda: table)
+        for role, found in kept.roles.items():
+            for name, row in found.rows.items():
+                slot = name[0], slot_of(name[1])
+                beside = sorted((row for key, row in found.rows.items() if (key[0], slot_of(key[1])) == slot), key=_key)
+                self.assertEqual((row, beside), (rows.get(role, *name), rows.scan(role, *slot, None, 99)))
+                self.assertEqual(beside[:1], rows.scan(role, *slot, None, 1))
+                behind = [other for other in beside if other.record.key > name[1]]
+                self.assertEqual(behind, rows.scan(role, *slot, name[1], 99))
+        self.assertEqual(len(table), sum(len(found.rows) for found in kept.roles.values()))
 
     @examples(100)
-    @given(some(pairs), some(pairs), some(pairs))
-    def test_any_bytes(self, meta: list[Pair], rows: list[Pair], logged: list[Pair]) -> None:
+    @given(some(pairs), some(pairs))
+    def test_any_bytes(self, meta: list[Pair], logged: list[Pair]) -> None:
         """Bytes that no node wrote, under whatever keys, are refused at the worst."""
         try:
-            saved(meta, rows, logged)
+            saved(meta, logged)
         except WireError:
             return
-        self.assertEqual(([], [], []), (meta, rows, logged), "nothing but emptiness is a state that nobody wrote")
+        self.assertEqual(([], []), (meta, logged), "nothing but emptiness is a state that nobody wrote")
 
     @examples(120)
     @given(damaged())
@@ -289,6 +343,8 @@ class RestartLaws(SynchronousTestCase):
             after = before.restarted()
             self.assertEqual(before.rows(), after.rows())
             self.assertEqual(before.role.store.tombstones, after.role.store.tombstones)
+            for slot in {*before.role.store.counts.slots(), *after.role.store.counts.slots()}:
+                self.assertEqual(before.role.store.counts[slot], after.role.store.counts[slot])
             self.assertEqual(list(before.role.log), list(after.role.log))
             self.assertEqual(before.role.log.size, after.role.log.size)
             self.assertEqual((before.role.vector,) * 2, (after.role.vector, after.role.durable))

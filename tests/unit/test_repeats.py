@@ -2,6 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvsd.replication.copies import Place
 from kvsd.replication.messages import Forward, Message, Pull, PullRows, Push
 from kvsd.replication.requests import Absent, Found, Get, Put, Unmet, Written
 from kvsd.replication.token import EMPTY
@@ -60,15 +61,16 @@ class RepeatTests(SynchronousTestCase):
         self.assertEqual([b'"new"'] * 3, [self.value(a) for a in (self.first, self.second, self.third)])
 
     def test_copy_of_an_earlier_run_is_not_gone_on_with(self) -> None:
-        """Arrivals are counted anew in each run, so a page of a copy that another run began would leave rows out."""
+        """Places are numbered anew in each run, so a page of a copy that another run began would leave rows out."""
         for number in range(5):
             self.cluster.put(self.first, f"key{number}", "1")
         before = self.cluster.sites[self.first].replica.state.identity.boot
         self.cluster.crash(self.first)
         site = self.cluster.restart(self.first)
         self.cluster.run(1.0)
+        place = site.replica.state.roles["s0"].store.copies.set_aside(7, Place(0, None))
         for copy, pages in ((before, 0), (site.replica.state.identity.boot, 1)):
             self.cluster.sent.clear()
-            pull, sender = Pull(7, "s0", {}, copy, cursor=2), self.cluster.sender(self.cluster.sites[self.second])
+            pull, sender = Pull(7, "s0", {}, copy, cursor=place), self.cluster.sender(self.cluster.sites[self.second])
             self.cluster.perform(site, site.replica.receive(sender, [pull], self.cluster.now(site)))
             self.assertEqual(pages, sum(isinstance(message, PullRows) for _, _, message in self.cluster.sent))

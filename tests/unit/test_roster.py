@@ -1,11 +1,15 @@
 """What follows from a configuration: who is who, and what is where."""
 
+from itertools import product
+
 from hypothesis import given
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.replication.changes import add_learner, add_node, lose, remove_node
 from kvsd.replication.configuration import Configuration, Shard
+from kvsd.replication.exporting import slots_for
 from kvsd.replication.placement import SLOTS, slot_of
+from kvsd.replication.record import Record
 from kvsd.replication.resharding import begin_reshard, drain_source, hand_off
 from kvsd.replication.roster import Roster
 from tests.builders import make_record, modest
@@ -30,6 +34,11 @@ def handed_off() -> Configuration:
 def roster(configuration: Configuration, me: str = N6) -> Roster:
     """The roster of a node."""
     return Roster(configuration, (me, instance_of(me)))
+
+
+def keeps(mine: Roster, shard: str, record: Record) -> bool:
+    """Whether a replica of a shard keeps a record."""
+    return mine.keeps(shard, record.tenure, slot_of(record.key))
 
 
 class WhoTests(SynchronousTestCase):
@@ -129,17 +138,32 @@ class WhatTests(SynchronousTestCase):
             self.assertFalse(mine.concerns(self.move.tenure, make_record(self.staying, tenure=0)))
             self.assertFalse(mine.concerns(0, make_record(self.staying, tenure=0)))
 
+    def test_slots_for(self) -> None:
+        """The slots to look at for a tenure are those of the records that concern it, or that it has at first."""
+        for configuration in (pending(), handed_off(), drain_source(handed_off(), self.move.tenure, self.move.source)):
+            mine = roster(configuration)
+            for tenure in (self.move.tenure, self.move.tenure + 1, 0):
+                slots = set(slots_for(mine, tenure, first=False))
+                present = set(slots_for(mine, tenure, first=True))
+                for key, older in product((f"key{number}" for number in range(200)), range(5)):
+                    record = make_record(key, tenure=older)
+                    at = (older, slot_of(key))
+                    self.assertLessEqual(mine.concerns(tenure, record), at in slots)
+                    self.assertEqual(mine.is_present(tenure, record), at in present)
+
     def test_keeps(self) -> None:
         """Records are kept where they are served, where they are taken over from, and where they go to; nowhere else."""
         old, new = make_record(self.moving, tenure=0), make_record(self.moving, tenure=self.move.tenure)
         mine = roster(self.pending)
-        self.assertEqual([True, True], [mine.keeps("s0", old), mine.keeps("s2", new)])
-        self.assertEqual([False, False], [mine.keeps("s1", new), mine.keeps("s0", make_record(self.moving, tenure=9))])
+        self.assertEqual([True, True], [keeps(mine, "s0", old), keeps(mine, "s2", new)])
+        self.assertEqual(
+            [False, False], [keeps(mine, "s1", new), keeps(mine, "s0", make_record(self.moving, tenure=9))]
+        )
         mine = roster(self.handed_off)
-        self.assertEqual([True, True], [mine.keeps("s0", old), mine.keeps("s2", new)])
+        self.assertEqual([True, True], [keeps(mine, "s0", old), keeps(mine, "s2", new)])
         mine = roster(drain_source(self.handed_off, self.move.tenure, "s0"))
-        self.assertEqual([False, True], [mine.keeps("s0", old), mine.keeps("s2", new)])
-        self.assertTrue(mine.keeps("s0", make_record(self.staying, tenure=0)))
+        self.assertEqual([False, True], [keeps(mine, "s0", old), keeps(mine, "s2", new)])
+        self.assertTrue(keeps(mine, "s0", make_record(self.staying, tenure=0)))
 
     def test_importers(self) -> None:
         """Who takes over from a shard stands there from the beginning until it is drained."""

@@ -34,14 +34,20 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(founding_configuration(VIEW.split(","), 1), settings.founding)
         self.assertEqual((None, "tcp:8090", b"secret"), (settings.data_dir, settings.listen, settings.secret))
         self.assertEqual((True, DEFAULT_MAX_KEY_LENGTH), (settings.fsync, settings.max_key_length))
-        self.assertEqual(DEFAULT_MAX_BODY_BYTES, settings.max_body_bytes)
+        self.assertEqual((DEFAULT_MAX_BODY_BYTES, 2**26), (settings.max_body_bytes, settings.cache_bytes))
 
     def test_options_win(self) -> None:
         """An option wins over the environment, an option that is not given doesn't."""
-        options = {"socket-address": "10.0.0.2:8091", "listen": "tcp:1", "data-dir": None, "max-key-length": "9"}
+        options = {
+            "socket-address": "10.0.0.2:8091",
+            "listen": "tcp:1",
+            "data-dir": None,
+            "max-key-length": "9",
+            "cache-bytes": "2",
+        }
         settings = read_settings(options, {**GIVEN, "KVSD_LISTEN": "tcp:2", "KVSD_DATA_DIR": "/data"})
         self.assertEqual(("10.0.0.2:8091", "tcp:1", 9), (settings.address, settings.listen, settings.max_key_length))
-        self.assertEqual("/data", str(settings.data_dir))
+        self.assertEqual(("/data", 2), (str(settings.data_dir), settings.cache_bytes))
 
     def test_node_that_founds_nothing(self) -> None:
         """Without a number of shards a node looks for a cluster, unless it is alone."""

@@ -1,17 +1,27 @@
 """The rows of a replica: which version wins, how many live, and how they are copied while writes go on."""
 
 from collections.abc import Iterable
-from itertools import permutations
+from itertools import count, permutations
 from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvsd.replication.cache import ENTRY_BYTES, Cache
 from kvsd.replication.causality import VersionVector
-from kvsd.replication.record import Row
-from kvsd.replication.store import RowKey, Store, record_bytes
+from kvsd.replication.copies import Copies, Place
+from kvsd.replication.limits import Limits
+from kvsd.replication.placement import slot_of
+from kvsd.replication.reading import SCAN_ROWS
+from kvsd.replication.record import Row, RowKey
+from kvsd.replication.store import Store, record_bytes
+from kvsd.rows import UnreadableRow
 from tests.builders import A, B, C, make_record, make_row, modest
+from tests.tables import LaggingStore, pages_of
+
+KEYS = ("a", "{a}b", "{a}c", "d")
+"""Most of them share a slot."""
 
 
 def contents(store: Store) -> dict[RowKey, Row]:
@@ -20,7 +30,7 @@ def contents(store: Store) -> dict[RowKey, Row]:
 
 
 steps = st.lists(
-    st.tuples(st.sampled_from("abcd"), st.sampled_from((A, B, C)), st.integers(1, 9), st.booleans()), max_size=12
+    st.tuples(st.sampled_from(KEYS), st.sampled_from((A, B, C)), st.integers(1, 9), st.booleans()), max_size=12
 )
 
 
@@ -46,19 +56,19 @@ class WinnerTests(SynchronousTestCase):
         rows = rows_of(drawn)
         shuffled = list(rows)
         random.shuffle(shuffled)
-        self.assertEqual(contents(Store(rows)), contents(Store([*shuffled, *rows])))
+        self.assertEqual(contents(LaggingStore(rows)), contents(LaggingStore([*shuffled, *rows])))
 
     def test_every_order_of_a_conflict(self) -> None:
         """Of versions written at once, every replica keeps the same; the writer decides between equal stamps."""
         rows = [make_row("k", b"1", 5, (A, 1)), make_row("k", b"2", 5, (B, 1)), make_row("k", None, 4, (C, 1))]
         for order in permutations(rows):
-            store = Store(order)
+            store = LaggingStore(order)
             self.assertEqual(rows[1], store.get(0, "k"))
             self.assertEqual((1, {}), (store.live_keys, store.tombstones))
 
     def test_put_says_whether_the_row_won(self) -> None:
         """A row that loses, or that is there already, is not kept a second time."""
-        store = Store()
+        store = LaggingStore()
         row = make_row("k", b"1", 5, (A, 1))
         kept = [store.put(r) for r in (row, row, make_row("k", b"0", 4, (B, 1)), make_row("k", b"2", 6, (B, 2)))]
         self.assertEqual([True, False, False, True], kept)
@@ -67,12 +77,12 @@ class WinnerTests(SynchronousTestCase):
         """Versions of one key from different stays of its slot do not touch each other."""
         old = Row(A, 1, make_record("k", b"old", 9, (A, 1), tenure=1))
         new = Row(A, 2, make_record("k", b"new", 1, (A, 2), tenure=2))
-        store = Store([old, new])
+        store = LaggingStore([old, new])
         self.assertEqual((old, new, None), (store.get(1, "k"), store.get(2, "k"), store.get(3, "k")))
 
     def test_conflicts_are_counted(self) -> None:
         """A version that was put over the other is no conflict; one whose author did not know of the other is."""
-        store = Store([make_row("k", b"1", 5, (A, 1))])
+        store = LaggingStore([make_row("k", b"1", 5, (A, 1))])
         store.put(Row(B, 1, make_record("k", b"2", 6, (B, 1), over=5)))
         self.assertEqual(0, store.conflicts)
         store.put(make_row("k", b"3", 4, (C, 1)))
@@ -85,16 +95,16 @@ class CountTests(SynchronousTestCase):
     """How many keys have a value."""
 
     @modest
-    @given(steps, st.lists(st.sampled_from("abcd"), max_size=4))
+    @given(steps, st.lists(st.sampled_from(KEYS), max_size=4))
     def test_live_keys(self, drawn: list[tuple[str, bytes, int, bool]], dropped: list[str]) -> None:
         """After any writes, deletions and removals the count is that of the keys with a value."""
-        store = Store()
+        store = LaggingStore()
         for row in rows_of(drawn):
             store.put(row)
             self.assert_counted(store)
         for key in dropped:
-            if store.get(0, key):
-                store.drop((0, key))
+            if found := store.get(0, key):
+                store.drop(found)
                 self.assert_counted(store)
 
     def assert_counted(self, store: Store) -> None:
@@ -111,7 +121,9 @@ class PageTests(SynchronousTestCase):
     @modest
     @given(
         steps,
-        st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from(("put", "delete", "drop"))), max_size=25),
+        st.lists(
+            st.tuples(st.sampled_from((*KEYS, "e", "{a}f")), st.sampled_from(("put", "delete", "drop"))), max_size=25
+        ),
         st.integers(1, 3),
         st.integers(0, 3),
         st.dictionaries(st.sampled_from((A, B, C)), st.integers(1, 4), max_size=3),
@@ -125,19 +137,19 @@ class PageTests(SynchronousTestCase):
         vector: VersionVector,
     ) -> None:
         """Whoever collects all pages ends up with exactly the rows beyond its vector, as they are at the end."""
-        donor, copy, counter, cursor = Store(rows_of(drawn)), Store(), 100, 0
-        while True:
-            page, cursor = donor.page(cursor, vector, 10**6, page_rows)
+        donor, copy, counters = LaggingStore(rows_of(drawn)), LaggingStore(), count(101)
+
+        def change() -> None:
+            for key, what in [meanwhile.pop() for _ in range(min(writes_a_page, len(meanwhile)))]:
+                counter = next(counters)
+                if what != "drop":
+                    donor.put(make_row(key, b"w" if what == "put" else None, counter, (A, counter)))
+                elif tombstone := donor.tombstones.get((0, key)):
+                    donor.drop(tombstone)
+
+        for page in pages_of(donor, vector, page_rows, meanwhile=change):
             for row in page:
                 copy.put(row)
-            if not cursor:
-                break
-            for key, change in [meanwhile.pop() for _ in range(min(writes_a_page, len(meanwhile)))]:
-                counter += 1
-                if change != "drop":
-                    donor.put(make_row(key, b"w" if change == "put" else None, counter, (A, counter)))
-                elif (0, key) in donor.tombstones:
-                    donor.drop((0, key))
         expected = {key: row for key, row in contents(donor).items() if vector.get(row.writer, 0) < row.counter}
         copied = contents(copy)
         self.assertEqual(expected, {key: row for key, row in copied.items() if key in contents(donor)})
@@ -145,34 +157,111 @@ class PageTests(SynchronousTestCase):
     def test_bytes_end_a_page(self) -> None:
         """A page ends once it is large enough, and a value larger than a page travels alone."""
         rows = [make_row(f"k{n}", b"x" * 1000, 1, (A, n + 1)) for n in range(5)]
-        store, sizes, cursor = Store(rows), [], 0
-        while True:
-            page, cursor = store.page(cursor, {}, 2 * record_bytes(rows[0].record), 100)
-            sizes.append(len(page))
-            if not cursor:
-                break
-        self.assertEqual([2, 2, 1], sizes)
-        self.assertEqual(1, len(store.page(0, {}, 1, 100)[0]))
+        store = LaggingStore(rows)
+        pages = list(pages_of(store, {}, 100, 2 * record_bytes(rows[0].record)))
+        self.assertEqual([2, 2, 1], [len(page) for page in pages])
+        self.assertEqual([1] * 5, [len(page) for page in pages_of(store, {}, 100, 1)])
 
     def test_looking_ends_a_page_too(self) -> None:
-        """A page that finds nothing that is lacking ends after so many rows, and says where to go on."""
-        store = Store([make_row(f"k{n}", b"v", 1, (A, n + 1)) for n in range(10)])
-        page, cursor = store.page(0, {A: 9}, 10**6, 4)
-        self.assertEqual(([], 4), (page, cursor))
-        page, cursor = store.page(8, {A: 9}, 10**6, 4)
-        self.assertEqual((["k9"], 0), ([row.record.key for row in page], cursor))
+        """A page that finds nothing that is lacking ends after so many rows, and there are more."""
+        store = LaggingStore([make_row(f"k{n}", b"v", 1, (A, n + 1)) for n in range(10)])
+        pages = list(pages_of(store, {A: 9}, 4))
+        self.assertEqual((3, ["k9"]), (len(pages), [row.record.key for page in pages for row in page]))
 
     def test_empty_store(self) -> None:
-        """There is nothing to copy of an empty store, nor beyond the end of any."""
-        self.assertEqual(([], 0), Store().page(0, {}, 1, 1))
-        self.assertEqual(([], 0), Store([make_row("k", b"v", 1, (A, 1))]).page(1, {}, 1, 1))
+        """There is nothing to copy of an empty store."""
+        self.assertEqual(([], 0), LaggingStore().page(1, 0, {}, 1, 1))
 
-    def test_rewriting_keys_takes_no_room(self) -> None:
-        """Writing the same keys for ever leaves no trail, and a copy under way does not notice the tidying up."""
-        store = Store([make_row(f"k{n}", b"v", 1, (A, n + 1)) for n in range(10)])
-        _, cursor = store.page(0, {}, 10**6, 5)
+    def test_slots(self) -> None:
+        """Where only some slots are asked for, no others are read; what changes meanwhile comes all the same."""
+        rows = [make_row(f"k{n}", b"v", 1, (A, n + 1)) for n in range(10)]
+        store = LaggingStore(rows)
+        store.sync()
+        slots = sorted({(0, slot_of(row.record.key)) for row in rows[:3]})
+        first, cursor = store.page(1, 0, {}, 10**6, 2, slots=slots) or ([], 0)
+        changed = make_row("k9", b"w", 2, (A, 11))
+        store.put(changed)
+        second, end = store.page(1, cursor, {}, 10**6, 100, slots=slots) or ([], 1)
+        self.assertEqual((0, {*slots}), (end, store.slots_read))
+        self.assertEqual({0, 1, 2, 10}, {row.counter - 1 for row in first + second})
+
+    def test_copy_that_is_not_known(self) -> None:
+        """A copy goes on once from each place, and not where another one was, or after a long time."""
+        store = LaggingStore([make_row(f"k{n}", b"v", 1, (A, n + 1)) for n in range(10)])
+        _, cursor = store.page(1, 0, {}, 10**6, 2) or ([], 0)
+        self.assertIsNone(store.page(2, cursor, {}, 10**6, 2))
+        self.assertIsNotNone(store.page(1, cursor, {}, 10**6, 2))
+        self.assertIsNone(store.page(1, cursor, {}, 10**6, 2))
+        _, cursor = store.page(3, 0, {}, 10**6, 2) or ([], 0)
+        for _ in range(Limits().copy_ticks + 1):
+            store.copies.tick()
+        self.assertIsNone(store.page(3, cursor, {}, 10**6, 2))
+
+    def test_changes_take_room_only_during_a_copy(self) -> None:
+        """What changes is remembered once a key, as long as somebody copies, and up to a bound, beyond which none can."""
+        store = LaggingStore([make_row(f"k{n}", b"v", 1, (A, n + 1)) for n in range(10)])
+        self.assertEqual(0, len(store.copies))
+        _, cursor = store.page(1, 0, {}, 10**6, 5) or ([], 0)
         for counter in range(11, 1011):
             store.put(make_row(f"k{counter % 3}", b"w", counter, (A, counter)))
-        self.assertLessEqual(len(store._arrivals), 2 * 10 + 64)
-        page, end = store.page(cursor, {}, 10**6, 10**6)
-        self.assertEqual((0, {f"k{n}" for n in (0, 1, 2, 5, 6, 7, 8, 9)}), (end, {row.record.key for row in page}))
+        self.assertEqual(3, len(store.copies))
+        page, end = store.page(1, cursor, {}, 10**6, 10**6) or ([], 1)
+        self.assertEqual(0, end)
+        self.assertLessEqual({f"k{n}" for n in range(3)}, {row.record.key for row in page if row.record.value == b"w"})
+        store.copies.tick()
+        self.assertEqual(0, len(store.copies))
+        bounded = Copies(max_changed=2, max_ticks=9)
+        number = bounded.set_aside(1, Place(0, None))
+        for key in "abc":
+            bounded.note((0, key))
+        self.assertEqual((None, 0), (bounded.place(1, number), len(bounded)))
+
+
+class ReadingTests(SynchronousTestCase):
+    """Rows on disk, behind those that are not there yet and those that were used lately."""
+
+    @modest
+    @given(steps, st.integers(0, 4))
+    def test_what_was_applied_is_read(self, drawn: list[tuple[str, bytes, int, bool]], lag: int) -> None:
+        """However far the disk is behind, every read sees the version that won, and so does a process started later."""
+        rows, expected = rows_of(drawn), {}
+        store = LaggingStore(lag=lag)
+        for row in rows:
+            if store.put(row):
+                expected[row.record.key] = row
+            self.assertEqual([expected.get(key) for key in KEYS], [store.get(0, key) for key in KEYS])
+            self.assertEqual({(0, key): row for key, row in expected.items()}, contents(store))
+        again = store.reopened()
+        self.assertEqual((contents(store), store.tombstones), (contents(again), again.tombstones))
+        self.assertEqual((len(store), store.live_keys), (len(again), again.live_keys))
+
+    def test_many_rows_in_a_slot(self) -> None:
+        """A slot with more rows than are read at once is read whole, with what is fresh in its place."""
+        keys = [f"{{tag}}{number:04}" for number in range(3 * SCAN_ROWS)]
+        store = LaggingStore(make_row(key, b"v", 1, (A, n + 1)) for n, key in enumerate(keys))
+        store.sync()
+        for number, key in enumerate((keys[0], keys[SCAN_ROWS], keys[-1], "{tag}9", "{tag}"), 5000):
+            store.reading.set((0, key), None if number % 2 else make_row(key, b"w", 2, (A, number)), 10**6)
+        found = [row.record.key for row in store]
+        gone = {keys[SCAN_ROWS], "{tag}9"}
+        self.assertEqual(sorted({*keys, "{tag}"} - gone), found)
+
+    def test_cache_is_bounded(self) -> None:
+        """The cache keeps what was used last, within its bytes, and knows of keys that have no row."""
+        cache, rows = Cache(3 * (ENTRY_BYTES + 10)), [make_row(f"k{n}", b"v", 1, (A, n + 1)) for n in range(5)]
+        for row in rows[:3]:
+            cache.put((0, row.record.key), row)
+        cache.get((0, "k0"))
+        cache.put((0, "k3"), None)
+        self.assertRaises(KeyError, cache.get, (0, "k1"))
+        self.assertEqual([rows[0], None], [cache.get((0, key)) for key in ("k0", "k3")])
+        cache.put((0, "k4"), make_row("k4", b"x" * 10**4, 1, (A, 9)))
+        self.assertEqual((0, 0), (len(cache), cache.bytes), "a value that does not fit takes no room")
+
+    def test_what_can_not_be_read_raises(self) -> None:
+        """A row that can't be read is never taken for one that is not there."""
+        store = LaggingStore([make_row("k", b"v", 1, (A, 1))], lag=0).reopened()
+        store.table = {key: value[:-1] for key, value in store.table.items()}
+        self.assertRaises(UnreadableRow, store.get, 0, "k")
+        self.assertRaises(UnreadableRow, list, store)
+        self.assertRaises(UnreadableRow, store.put, make_row("k", b"w", 2, (A, 2)))

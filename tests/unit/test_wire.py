@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.replication.configuration import founding_configuration
+from kvsd.replication.counts import Count
 from kvsd.replication.effects import (
     DropOps,
     DropRole,
@@ -14,6 +15,7 @@ from kvsd.replication.effects import (
     LogOp,
     SetBindings,
     SetConfiguration,
+    SetCount,
     SetMarks,
     SetPromise,
     SetRow,
@@ -46,6 +48,7 @@ from kvsd.replication.messages import (
     TellConfiguration,
     Vote,
 )
+from kvsd.replication.placement import slot_of
 from kvsd.replication.record import CarriedOut, Op
 from kvsd.replication.requests import (
     Absent,
@@ -71,8 +74,10 @@ from kvsd.replication.requests import (
 )
 from kvsd.replication.saved import Saved, SavedRole
 from kvsd.replication.token import Token
+from kvsd.rows import UnreadableRow
 from kvsd.wire import EnvelopeCodec, TableName, WireError, encode_message, entries, owner_entry, saved
 from tests.builders import A, B, make_op, make_record, make_row, modest, tokens
+from tests.tables import row_table
 
 Table = list[tuple[bytes, bytes]]
 
@@ -231,7 +236,8 @@ class DiskTests(SynchronousTestCase):
                 del tables[table][key]
             else:
                 tables[table][key] = value
-        owner, state = saved(*(sorted(entries.items()) for entries in tables.values()))
+        self.rows = row_table(lambda: tables["rows"])
+        owner, state = saved(*(sorted(tables[name].items()) for name in ("meta", "ops")))
         self.assertEqual((INSTANCE, RECEIVER), owner)
         return state
 
@@ -244,6 +250,10 @@ class DiskTests(SynchronousTestCase):
             SetBindings({}),
             SetBindings(bindings),
             *(SetRow(A, row) for row in rows),
+            SetCount(A, 0, 7, 1, 0, 0),
+            SetCount(A, 0, 7, 2, 1, 150),
+            SetCount(A, 1, 7, 1, 1, 150),
+            SetCount(A, 1, 7, 0, 0, 0),
             *(LogOp(A, arrival, make_op(A, arrival)) for arrival in (1, 2, 256, 70_000)),
             SetVector(A, "s0", {A: 1}, 50, 0),
             SetVector(A, "s0", {A: 2, B: 9}, 70, 40),
@@ -256,7 +266,9 @@ class DiskTests(SynchronousTestCase):
         self.assertEqual((2, BALLOT, Vote(BALLOT, CONFIGURATION)), state.promise)
         ops = [(arrival, make_op(A, arrival)) for arrival in (1, 2, 256, 70_000)]
         self.assertEqual(SavedRole("s1", {}, marks=MARKS), state.roles[B])
-        self.assertEqual(SavedRole("s0", {A: 2, B: 9}, 40, rows[::-1], ops), state.roles[A])
+        counts = {(0, 7): Count(2, 1, 150)}
+        self.assertEqual(SavedRole("s0", {A: 2, B: 9}, 40, rows[1:], counts, ops), state.roles[A])
+        self.assertEqual(rows, [self.rows.get(A, 0, row.record.key) for row in rows])
 
     def test_what_was_dropped_is_gone(self) -> None:
         """Rows and ops that were dropped are not found, their neighbours are."""
@@ -266,10 +278,23 @@ class DiskTests(SynchronousTestCase):
             *(LogOp(A, arrival, make_op(A, arrival)) for arrival in (1, 2, 3)),
             SetRow(A, kept),
             SetRow(A, gone),
-            DropRow(A, 0, "kk"),
+            DropRow(A, 0, "kk", tombstone=True),
             DropOps(A, [1, 2]),
         )
-        self.assertEqual(SavedRole("s0", {A: 2}, 0, [kept], [(3, make_op(A, 3))]), state.roles[A])
+        self.assertEqual(SavedRole("s0", {A: 2}, 0, ops=[(3, make_op(A, 3))]), state.roles[A])
+        self.assertEqual([kept, None], [self.rows.get(A, 0, key) for key in ("k", "kk")])
+
+    def test_tombstone_that_is_revived(self) -> None:
+        """A key that has a value again is no tombstone any more; one that never was one leaves others alone."""
+        buried = [make_row(key, None, 1, (A, number)) for number, key in enumerate("ab", 1)]
+        state = self.restored(
+            SetVector(A, "s0", {A: 3}, 1, 0),
+            *(SetRow(A, row) for row in buried),
+            SetRow(A, make_row("b", b"1", 2, (A, 3)), revives=True),
+            SetRow(A, make_row("c", b"1", 2, (A, 4))),
+        )
+        self.assertEqual(buried[:1], state.roles[A].tombstones)
+        self.assertEqual([None, b"1"], [row and row.record.value for row in (self.rows.get(A, 0, k) for k in "ab")])
 
     def test_role_that_is_over(self) -> None:
         """Of a replica that was forgotten nothing is found; of marks that are none any more neither."""
@@ -285,39 +310,52 @@ class DiskTests(SynchronousTestCase):
 
     def test_rows_in_the_place_of_a_copy(self) -> None:
         """A replica that exchanged its rows with a copy has those of the copy; two never have the same."""
-        old, new = make_row("k", b"old", 1, (A, 1)), make_row("k", b"new", 2, (A, 2))
+        old, new = make_row("k", None, 1, (A, 1)), make_row("k", None, 2, (A, 2))
         before: list[Keep] = [
             SetVector(A, "s0", {A: 1}, 1, 0),
             SetRow(A, old),
+            SetCount(A, 0, 1, 1, 0, 0),
             SetVector(B, "", {}, 2, 0),
             SetRow(B, new),
+            SetCount(B, 0, 2, 1, 0, 0),
         ]
         after = [SetVector(B, "", {}, 2, 0, A), SetVector(A, "s0", {A: 2}, 2, 0, B)]
         state = self.restored(*before, *after)
-        self.assertEqual(SavedRole("s0", {A: 2}, rows=[new], place=B), state.roles[A])
-        self.assertEqual(SavedRole("", {}, rows=[old], place=A), state.roles[B])
+        self.assertEqual(SavedRole("s0", {A: 2}, 0, [new], {(0, 2): Count(1, 0, 0)}, place=B), state.roles[A])
+        self.assertEqual(SavedRole("", {}, 0, [old], {(0, 1): Count(1, 0, 0)}, place=A), state.roles[B])
         self.assertRaises(WireError, self.restored, *before, after[1])
 
     def test_empty_disk(self) -> None:
         """An empty disk has no owner and no state."""
-        self.assertEqual((None, Saved()), saved([], [], []))
+        self.assertEqual((None, Saved()), saved([], []))
+
+    def test_row_that_can_not_be_read(self) -> None:
+        """A row that is damaged raises when it is read, alone or with others."""
+        [(_, key, row)] = entries([SetRow(A, make_row("k", b"1", 1, (A, 1)))])
+        assert row is not None
+        rows = row_table(lambda: {key: row[:-1]})
+        self.assertRaises(UnreadableRow, rows.get, A, 0, "k")
+        self.assertRaises(UnreadableRow, rows.scan, A, 0, slot_of("k"), None, 1)
 
     def test_what_can_not_be_read(self) -> None:
         """Entries that are damaged, unknown or of nobody are refused, whatever table they are in."""
-        [(_, key, row)] = entries([SetRow(A, make_row("k", b"1", 1, (A, 1)))])
+        [(_, _, row), (_, key, _)] = entries([SetRow(A, make_row("k", None, 1, (A, 1)))])
+        [(_, slot, count)] = entries([SetCount(A, 0, 1, 1, 1, 100)])
         [(_, role, vector)] = entries([SetVector(A, "s0", {A: 1}, 1, 0)])
         owner = owner_entry(INSTANCE, RECEIVER)[1:]
-        assert row is not None and vector is not None and owner[1] is not None
+        assert row is not None and count is not None and vector is not None and owner[1] is not None
         meta = [(owner[0], owner[1]), (role, vector)]
-        saved(meta, [(key, row)], [])
-        tables: list[tuple[Table, Table, Table]] = [
-            (meta, [(key, row[:-1])], []),
-            (meta, [(b"nobody" + key[6:], row)], []),
-            (meta, [], [(A + bytes(8), b"\xc1")]),
-            ([*meta, (b"strange", b"")], [], []),
-            ([(owner[0], b"")], [], []),
-            (meta[1:], [], []),
-            ([meta[0], (b"configuration", b"\x80")], [], []),
+        saved([*meta, (slot, count), (key, row)], [])
+        tables: list[tuple[Table, Table]] = [
+            ([*meta, (key, row[:-1])], []),
+            ([*meta, (slot, count[:-1])], []),
+            ([*meta, (key.replace(A, b"nobody"), row)], []),
+            ([*meta, (slot.replace(A, b"nobody"), count)], []),
+            (meta, [(A + bytes(8), b"\xc1")]),
+            ([*meta, (b"strange", b"")], []),
+            ([(owner[0], b"")], []),
+            (meta[1:], []),
+            ([meta[0], (b"configuration", b"\x80")], []),
         ]
         for bad in tables:
             self.assertRaises(WireError, saved, *bad)

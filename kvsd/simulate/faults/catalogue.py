@@ -34,7 +34,7 @@ WORDS = {
     "stuck-disk": "the disk of {one} hangs",
     "full-disk": "the disk of {one} is full",
     "failed-sync": "the disk of {one} fails to sync",
-    "bit-flip": "{one} is killed, and a bit flips when it is started again",
+    "bit-flip": "a bit flips in what {one} reads next, after a kill or as it runs",
     "torn-write": "{one} is killed while it writes",
     "wiped-disk": "{one} loses its disk",
     "stale-disk": "{one} is started with an old copy of its data",

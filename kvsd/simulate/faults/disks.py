@@ -8,6 +8,8 @@ from kvsd.simulate.faults.scene import Apply, End, Scene, nothing
 from kvsd.simulate.machine import Machine
 from kvsd.simulate.plan import Fault
 
+WHILE_IT_RUNS = 0.5
+"""Beyond this degree a bit flips in what a process reads as it runs."""
 MEETING_SECONDS = 3.5
 """A node that was started again serves, at the latest, after this time."""
 
@@ -40,11 +42,12 @@ def _failed_sync(scene: Scene, fault: Fault) -> End:
 
 
 def _bit_flip(scene: Scene, fault: Fault) -> End | None:
-    """A process is killed, and something is read wrongly when it starts."""
+    """Something is read wrongly: when a process that was killed starts again, or as it runs."""
     machine = scene.one(fault)
     if machine.run is None:
         return None
-    machine.crash()
+    if fault.degree <= WHILE_IT_RUNS:
+        machine.crash()
     machine.disk.health.flipped = True
     machine.start()
     return nothing

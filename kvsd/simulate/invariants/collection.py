@@ -6,12 +6,12 @@ they were is not forgotten.
 from collections.abc import Sequence
 
 from kvsd.replication.effects import DropRow, Keep, SetRow
-from kvsd.replication.record import Record
+from kvsd.replication.placement import slot_of
+from kvsd.replication.record import Record, RowKey
 from kvsd.replication.replica import Replica
 from kvsd.replication.saved import Saved
-from kvsd.replication.store import RowKey
 from kvsd.simulate.invariants.durability import beyond
-from kvsd.simulate.monitor import Invariant, Monitor
+from kvsd.simulate.monitor import Invariant, Monitor, rows_on_disk
 
 
 class Collection(Invariant):
@@ -30,11 +30,9 @@ class Collection(Invariant):
     def started(self, replica: Replica, saved: Saved) -> None:
         """What the disk knows; what it still has was dropped in vain."""
         dropped = self._dropped.setdefault(replica.state.identity.address, {})
-        for writer, role in saved.roles.items():
-            place = role.place or writer
-            for row in role.rows:
-                self._records[replica, place, (row.record.tenure, row.record.key)] = row.record
-                dropped.pop((place, (row.record.tenure, row.record.key)), None)
+        for place, row in rows_on_disk(replica, saved):
+            self._records[replica, place, (row.record.tenure, row.record.key)] = row.record
+            dropped.pop((place, (row.record.tenure, row.record.key)), None)
 
     def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
         """Rows change, or are dropped."""
@@ -64,7 +62,7 @@ class Collection(Invariant):
 
     def _check(self, replica: Replica, own: str, place: bytes, record: Record) -> None:
         roster = replica.state.roster
-        if roster is None or not roster.keeps(own, record):
+        if roster is None or not roster.keeps(own, record.tenure, slot_of(record.key)):
             return  # it is of no use in this configuration
         me, what = replica.state.identity.address, f"{record.key} := {record.value!r} of {record.hlc}"
         if not record.is_tombstone:

@@ -3,17 +3,17 @@ Rows: a version is only ever replaced by one that beats it, a replica has no row
 equal rows, and what was deleted and forgotten does not come back.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
 from kvsd.replication.causality import VersionVector
 from kvsd.replication.effects import DropRow, Keep, LogOp, SetRow, SetVector
-from kvsd.replication.placement import slot_of
-from kvsd.replication.record import Record, Row
+from kvsd.replication.placement import TenureSlot, slot_of
+from kvsd.replication.record import Record, Row, RowKey
 from kvsd.replication.replica import Replica
+from kvsd.replication.role import Role
 from kvsd.replication.saved import Saved
-from kvsd.replication.store import RowKey
-from kvsd.simulate.monitor import Invariant, Monitor
+from kvsd.simulate.monitor import Invariant, Monitor, rows_on_disk
 
 Stamp = tuple[int, bytes]
 Cut = tuple[str, int, frozenset[tuple[bytes, int]]]
@@ -25,7 +25,9 @@ class Rows(Invariant):
 
     def __init__(self, monitor: Monitor) -> None:
         super().__init__(monitor)
-        self._stamps: dict[tuple[Replica, bytes, RowKey], Stamp] = {}
+        self._stamps: dict[tuple[Replica, bytes], dict[RowKey, Stamp]] = {}
+        self._changed: set[Replica] = set()
+        """The replicas whose rows have changed since their last tick."""
         self._forgotten: dict[str, dict[tuple[bytes, RowKey], int]] = {}
         """By address: the stamps of the tombstones that were dropped there, by the place of the rows and key."""
         self._cuts: dict[Cut, dict[str, Stamp]] = {}
@@ -39,17 +41,19 @@ class Rows(Invariant):
         """What the disk knows; a tombstone that is there was dropped in vain."""
         self._unsynced[replica] = deque()
         forgotten = self._forgotten.setdefault(replica.state.identity.address, {})
+        found: dict[bytes, list[Row]] = {}
+        for place, row in rows_on_disk(replica, saved):
+            key = row.record.tenure, row.record.key
+            self._stamps.setdefault((replica, place), {})[key] = row.record.stamp
+            forgotten.pop((place, key), None)
+            found.setdefault(place, []).append(row)
         for writer, role in saved.roles.items():
-            place = role.place or writer
-            for row in role.rows:
-                key = row.record.tenure, row.record.key
-                self._stamps[replica, place, key] = row.record.stamp
-                forgotten.pop((place, key), None)
             if role.shard:
-                self._check_cut(replica, role.shard, role.vector, role.rows)
+                self._check_cut(replica, role.shard, role.vector, found.get(role.place or writer, ()))
 
     def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
         """Rows change."""
+        self._changed.add(replica)
         for change in changes:
             match change:
                 case SetRow(place, row):
@@ -73,6 +77,37 @@ class Rows(Invariant):
         while unsynced and unsynced[0][0] <= position:
             self._compare(replica, *unsynced.popleft()[1:])
 
+    def ticked(self, replica: Replica) -> None:
+        """Where anything has changed, all that is read is what was applied, and what is counted is there."""
+        if replica in self._changed:
+            self._changed.discard(replica)
+            state = replica.state
+            copies = [role.copy for role in state.roles.values() if role.copy]
+            for role in (*state.roles.values(), *copies, *state.dissolving):
+                self._check_read(replica, role)
+
+    def _check_read(self, replica: Replica, role: Role) -> None:
+        stamps = self._stamps.get((replica, role.place), {})
+        rows = {(row.record.tenure, row.record.key): row for row in role.store}
+        if (read := {key: row.record.stamp for key, row in rows.items()}) != stamps:
+            differ = {key for key in {*read, *stamps} if read.get(key) != stamps.get(key)}
+            self._find_fault("reads-what-was-applied", replica, role, f"differs from what was applied at {differ}")
+        buried = {key: row for key, row in rows.items() if row.record.is_tombstone}
+        if buried != role.store.tombstones:
+            differ = {key for key in {*buried, *role.store.tombstones} if key not in buried or key not in rows}
+            self._find_fault("tombstones-true", replica, role, f"remembers other tombstones than it has: {differ}")
+        counted: Counter[TenureSlot] = Counter()
+        live: Counter[TenureSlot] = Counter()
+        for (tenure, key), row in rows.items():
+            counted[tenure, slot_of(key)] += 1
+            live[tenure, slot_of(key)] += not row.record.is_tombstone
+        for slot in {*counted, *role.store.counts.slots()}:
+            if (found := (counted[slot], live[slot])) != (told := role.store.counts[slot])[:2]:
+                self._find_fault("counts-true", replica, role, f"has {found} rows in slot {slot} and counts {told}")
+
+    def _find_fault(self, rule: str, replica: Replica, role: Role, why: str) -> None:
+        self.accuse(rule, f"{replica.state.identity.address} in {role.shard} {why}")
+
     @staticmethod
     def _live(replica: Replica, shard: str) -> dict[str, Stamp]:
         """The stamps of the live rows of a replica, of the tenures of the present."""
@@ -94,13 +129,14 @@ class Rows(Invariant):
                 return
 
     def _set(self, replica: Replica, place: bytes, record: Record) -> None:
-        last = self._stamps.get((replica, place, (record.tenure, record.key)))
+        stamps = self._stamps.setdefault((replica, place), {})
+        last = stamps.get((record.tenure, record.key))
         if last and record.stamp <= last:
             self._complain("last-writer-wins", replica, record, f"it had one with the larger stamp {last[0]}")
-        self._stamps[replica, place, (record.tenure, record.key)] = record.stamp
+        stamps[record.tenure, record.key] = record.stamp
 
     def _drop(self, replica: Replica, place: bytes, key: RowKey) -> None:
-        stamp = self._stamps.pop((replica, place, key), (0, b""))[0]
+        stamp = self._stamps.get((replica, place), {}).pop(key, (0, b""))[0]
         self._forgotten[replica.state.identity.address][place, key] = stamp
 
     def _logged(self, replica: Replica, writer: bytes, record: Record) -> None:
@@ -130,4 +166,7 @@ class Rows(Invariant):
 
 def _is_needed(replica: Replica, writer: bytes, record: Record) -> bool:
     """Whether a replica keeps a record where it comes: rows of tenures that are over are dropped in any case."""
-    return any(role.writer == writer and role.keeps(record) for role in replica.state.roles.values())
+    return any(
+        role.writer == writer and role.keeps(record.tenure, slot_of(record.key))
+        for role in replica.state.roles.values()
+    )

@@ -6,11 +6,10 @@ over where it is issued, so that it has an effect there; for a node's clock is p
 from collections.abc import Sequence
 
 from kvsd.replication.effects import DropRow, Keep, LogOp, SetRow
-from kvsd.replication.record import Op, Row
+from kvsd.replication.record import Op, Row, RowKey
 from kvsd.replication.replica import Replica
 from kvsd.replication.saved import Saved
-from kvsd.replication.store import RowKey
-from kvsd.simulate.monitor import Invariant, Monitor
+from kvsd.simulate.monitor import Invariant, Monitor, rows_on_disk
 
 
 class Stamps(Invariant):
@@ -24,9 +23,8 @@ class Stamps(Invariant):
 
     def started(self, replica: Replica, saved: Saved) -> None:
         """What the disk knows."""
-        for writer, role in saved.roles.items():
-            for row in role.rows:
-                self._hold(replica, role.place or writer, row)
+        for place, row in rows_on_disk(replica, saved):
+            self._hold(replica, place, row)
 
     def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
         """Ops are applied, and rows change; the one who issues an op is the first to apply it."""

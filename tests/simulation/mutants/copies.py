@@ -8,12 +8,12 @@ from kvsd.replication.role import Role
 from kvsd.replication.state import State
 from tests.simulation.mutants.planting import Plant, Planting
 
-_MADE = 'Role("", copy_id(role.writer, pulling.id), self._state.clock, self._state.limits)'
+_MADE = 'self._state.new_role("", copy_id(role.writer, pulling.id))'
 
 
 def copy_in_place_of_the_rows(planting: Planting) -> None:
     """The rows of a copy that is not whole are kept under no replica's name."""
-    place = _MADE.replace("limits)", "limits, role.place)")
+    place = _MADE.replace("pulling.id))", "pulling.id), place=role.place)")
     planting.rewrite(AntiEntropy, "pulled_rows", (_MADE, place))
 
 

@@ -6,6 +6,7 @@ from kvsd.journal import Journal
 from kvsd.replication.broadcast import Broadcast
 from kvsd.replication.giving import Giving
 from kvsd.replication.heartbeats import Heartbeats
+from kvsd.replication.reading import Reading
 from kvsd.replication.role import Role
 from kvsd.replication.serving import Serving
 from tests.simulation.mutants.planting import Plant, Planting
@@ -13,7 +14,7 @@ from tests.simulation.mutants.planting import Plant, Planting
 
 def read_before_sync(planting: Planting) -> None:
     """A read shows a version only once it is durable."""
-    planting.rewrite(Serving, "_get", ("position = role.position_of((tenure, request.key))", "position = 0"))
+    planting.rewrite(Serving, "_get", ("role.store.reading.position_of((tenure, request.key))", "0"))
 
 
 def written_before_sync(planting: Planting) -> None:
@@ -55,11 +56,7 @@ def latest_vector_taken_for_durable(planting: Planting) -> None:
 
 def all_rows_taken_for_durable(planting: Planting) -> None:
     """When a write is synced, rows that were changed after it are not durable yet."""
-    planting.rewrite(
-        Role,
-        "synced",
-        ("at > position", "False"),
-    )
+    planting.rewrite(Reading, "synced", ("if at > position:", "if False:"))
 
 
 def effects_released_early(planting: Planting) -> None:

@@ -17,13 +17,14 @@ from tests.simulation.mutants import (
     reshards,
     restarts,
     retries,
+    rows,
     stability,
     tokens,
     winners,
 )
 from tests.simulation.mutants.planting import KINDS, KINDS_WITH_CHANGES, KINDS_WITH_OLD_DISKS, Mutant, Plant
 
-QUIET = (tokens, delivery, durability, restarts, winners, stability, repair, retries, links, concern)
+QUIET = (tokens, delivery, durability, restarts, winners, stability, repair, retries, links, concern, rows)
 RESTLESS = (changes, reshards, copies, consensus)
 """Those of rules for a cluster that changes."""
 THEMES = (*QUIET, *RESTLESS)

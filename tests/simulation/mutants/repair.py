@@ -34,8 +34,10 @@ def last_page_taken_for_all(planting: Planting) -> None:
 
 def page_skips_a_row(planting: Planting) -> None:
     """A page of a copy begins right after the one before it."""
-    start = "start = bisect_right(self._arrivals, after, key=lambda entry: entry[0])"
-    planting.rewrite(Store, "page", (start, f"{start} + (after > 0)"))
+    aside = "self.copies.set_aside(copy, here) if next(ahead, None)"
+    planting.rewrite(
+        Store, "page", (aside, "self.copies.set_aside(copy, skipped[0]) if (skipped := next(ahead, None))")
+    )
 
 
 def copy_without_rows(planting: Planting) -> None:
@@ -51,7 +53,7 @@ def copy_not_filtered(planting: Planting) -> None:
 def copy_not_compared(planting: Planting) -> None:
     """A row of a copy replaces only what it beats."""
     witness = "self._clock.witness(row.record.hlc)"
-    forced = "self.store._rows.pop((row.record.tenure, row.record.key), None)"
+    forced = "self.store.reading.set((row.record.tenure, row.record.key), None, position)"
     planting.rewrite(Role, "take_in", (witness, f"{witness}; {forced}"))
 
 

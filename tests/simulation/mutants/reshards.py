@@ -174,7 +174,7 @@ def drained_after_the_first(planting: Planting) -> None:
 
 def copied_rows_not_kept(planting: Planting) -> None:
     """What a shard takes over is kept while the slots are still on their way."""
-    planting.rewrite(Roster, "keeps", ("(record.tenure, shard) == (move.tenure, move.target)", "False"))
+    planting.rewrite(Roster, "keeps", ("(tenure, shard) == (move.tenure, move.target)", "False"))
 
 
 def never_swept(planting: Planting) -> None:
