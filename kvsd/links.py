@@ -102,7 +102,9 @@ class Links:
     def _seal(self, receiver: str, messages: list[bytes]) -> bytes:
         state = self._state
         cluster = state.configuration.cluster if state.configuration else ""
-        sender = Sender(state.identity.address, state.identity.instance, cluster, state.disk.epoch)
+        epoch = state.disk.epoch
+        branch = state.configuration.branch(epoch) if state.configuration else b""
+        sender = Sender(state.identity.address, state.identity.instance, cluster, epoch, branch)
         return self._envelopes.encode(sender, receiver, messages)
 
     def _link(self, way: Way) -> Link:

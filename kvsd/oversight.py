@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from kvsd.insight import Insight
+from kvsd.replication.branches import Forced
 from kvsd.replication.configuration import Configuration, Move, Shard
 from kvsd.replication.dealing import Layout, deal
 from kvsd.replication.effects import Now
@@ -47,6 +48,8 @@ class Oversight:
             "cluster": configuration.cluster if configuration else "",
             "epoch": state.epoch,
             "shard": self._insight.shard_of_node(),
+            "fenced": state.fenced or None,
+            "forced": [_forced(step) for step in configuration.forced] if configuration else [],
             "ready": not reasons,
             "reasons": reasons,
             "nodes": self._nodes(configuration) if configuration else {},
@@ -180,6 +183,10 @@ class Oversight:
             "epoch": configuration.epoch,
             "seconds": round(self._now().monotonic - began[1], 1) if began else None,
         }
+
+
+def _forced(step: Forced) -> Fields:
+    return {"epoch": step.epoch, "given-up": [address for address, _ in step.given_up], "voters": step.voters}
 
 
 def _role(shards: Iterable[Shard], address: str) -> str:

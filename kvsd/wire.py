@@ -36,7 +36,7 @@ from kvsd.replication.effects import (
     SetVector,
 )
 from kvsd.replication.marks import Marks
-from kvsd.replication.messages import Ballot, Instance, Message, Sender, Vote
+from kvsd.replication.messages import Ballot, Branch, Instance, Message, Sender, Vote
 from kvsd.replication.record import CarriedOut, Op, Row
 from kvsd.replication.saved import Saved, SavedRole
 from kvsd.replication.seal import Seal
@@ -58,6 +58,7 @@ _BINDINGS = b"bindings"
 _OWNER = b"owner"
 _ROLE = b"role/"
 _PROMISE = b"promise"
+_FORCED = b"promise/forced"
 _REQUEST = b"seen/"  # after the roles, in the order in which a table is read
 _MARKS = b"taken/"  # likewise
 _COUNT = b"slots/"  # likewise
@@ -77,6 +78,7 @@ class Envelope(Struct, frozen=True, array_like=True):
     instance: Instance
     receiver: str
     messages: list[Message]
+    branch: Branch = b""
 
 
 class _Owner(Struct, frozen=True, array_like=True):
@@ -120,7 +122,7 @@ class EnvelopeCodec:
     def encode(self, sender: Sender, receiver: str, messages: list[bytes]) -> bytes:
         """The bytes of an envelope with messages that are encoded already."""
         raws = [msgspec.Raw(message) for message in messages]
-        body = _encode((sender.cluster, sender.epoch, sender.address, sender.instance, receiver, raws))
+        body = _encode((sender.cluster, sender.epoch, sender.address, sender.instance, receiver, raws, sender.branch))
         return self._tag(body) + body
 
     def decode(self, raw: bytes, receiver: str) -> tuple[Sender, list[Message]]:
@@ -138,7 +140,8 @@ class EnvelopeCodec:
             raise WireError(f"the message can't be read: {error}") from None
         if envelope.receiver != receiver:
             raise WireError(f"the message is for {envelope.receiver}, this is {receiver}")
-        return Sender(envelope.sender, envelope.instance, envelope.cluster, envelope.epoch), envelope.messages
+        sender = Sender(envelope.sender, envelope.instance, envelope.cluster, envelope.epoch, envelope.branch)
+        return sender, envelope.messages
 
 
 # On disk
@@ -198,7 +201,7 @@ def _of_node(change: OfNode) -> Iterator[Entry]:
         case SetConfiguration(configuration):
             yield "meta", _CONFIGURATION, _encode(configuration)
         case SetPromise(epoch, ballot, vote):
-            yield "meta", _PROMISE, _encode(_Promise(epoch, ballot, vote))
+            yield "meta", _FORCED if ballot.is_forced else _PROMISE, _encode(_Promise(epoch, ballot, vote))
 
 
 def owner_entry(instance: bytes, address: str) -> Entry:
@@ -249,6 +252,9 @@ def _take_meta(state: Saved, key: bytes, value: bytes) -> None:
     elif key == _PROMISE:
         promise = _read("promise", msgspec.msgpack.Decoder(_Promise).decode, value)
         state.promise = promise.epoch, promise.ballot, promise.vote
+    elif key == _FORCED:
+        promise = _read("promise", msgspec.msgpack.Decoder(_Promise).decode, value)
+        state.forced = promise.epoch, promise.ballot, promise.vote
     elif key.startswith(_MARKS):
         _role(state.roles, key[len(_MARKS) :]).marks = _read("mark", msgspec.msgpack.Decoder(Marks).decode, value)
     elif key.startswith(_ROLE):

@@ -192,7 +192,8 @@ class PureCluster:
         """How a node signs its messages."""
         state = site.replica.state
         cluster = state.configuration.cluster if state.configuration else ""
-        return Sender(site.address, state.identity.instance, cluster, state.epoch)
+        branch = state.configuration.branch(state.epoch) if state.configuration else b""
+        return Sender(site.address, state.identity.instance, cluster, state.epoch, branch)
 
     def perform(self, site: Site, effects: Iterable[Effect]) -> None:
         """Do what a replica wants, as far as its disk allows."""

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from kvsd.replication import messages as said
 from kvsd.replication import requests as asked
+from kvsd.replication.branches import Forced
 from kvsd.replication.causality import Dot
 from kvsd.replication.configuration import Configuration, Loss, Member, Move, Pending, Shard, Tenancy
 from kvsd.replication.hlc import MAX_STAMP
@@ -111,6 +112,7 @@ moves = built(Move, tenure=tenures, source=shards, target=shards, slots=several(
 pendings = built(
     Pending, started=epochs, shard_count=counts, moves=several(moves, 2), leave=several(members), join=several(members)
 )
+forced_steps = built(Forced, epoch=epochs, given_up=several(st.tuples(addresses, instances)), voters=counts)
 losses = built(Loss, shard=shards, node=addresses, known=counts, kept=st.none() | counts)
 
 
@@ -145,12 +147,13 @@ def _configurations(draw: st.DrawFn) -> Configuration:
             pending=st.none() | pendings,
             lost=st.dictionaries(any_writers, losses, max_size=2),
             absent=several(addresses),
+            forced=several(forced_steps),
         )
     )
 
 
 configurations = _configurations()
-ballots = built(Ballot, round=counts, node=names, boot=counts)
+ballots = built(Ballot, round=counts, node=names, boot=counts, given_up=several(addresses))
 votes = built(Vote, ballot=ballots, configuration=configurations)
 
 # What clients ask, and what they are answered
@@ -275,7 +278,9 @@ MESSAGES: dict[type[Message], st.SearchStrategy[Message]] = {
     said.TellConfiguration: built(said.TellConfiguration, configuration=configurations),
 }
 any_message = st.one_of(*MESSAGES.values())
-senders = built(Sender, address=addresses, instance=instances, cluster=names, epoch=epochs)
+senders = built(
+    Sender, address=addresses, instance=instances, cluster=names, epoch=epochs, branch=st.binary(max_size=8)
+)
 
 
 def kinds_of(union: object) -> set[type]:

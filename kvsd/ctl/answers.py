@@ -33,6 +33,13 @@ class Duty(msgspec.Struct, rename="kebab", frozen=True):
     blocked_by: str | None = None
 
 
+class Step(msgspec.Struct, rename="kebab", frozen=True):
+    """A change that was forced: the epoch that it led to, and the nodes that were given up."""
+
+    epoch: int
+    given_up: list[str] = []
+
+
 class Status(msgspec.Struct, rename="kebab", frozen=True):
     """A node's own state, and the cluster as it sees it."""
 
@@ -41,6 +48,7 @@ class Status(msgspec.Struct, rename="kebab", frozen=True):
     cluster: str = ""
     shard: str | None = None
     ready: bool = False
+    forced: list[Step] = []
     reasons: list[str] = []
     nodes: dict[str, NodeSeen] = {}
     shards: dict[str, ShardSeen] = {}

@@ -14,6 +14,7 @@ from kvsd.ctl.screen import Sheet
 from kvsd.ctl.words import count, harmless, things
 
 NODE = "socket-address"
+NODES = "socket-addresses"
 BUSY_HINT = {409: "follow it with 'kvsctl progress', or end it with 'kvsctl abort'"}
 
 node_named = click.argument("target", metavar="NODE", type=address)
@@ -26,7 +27,8 @@ def change(call: Call, method: str, path: str, fields: dict[str, object], then: 
     if call.as_json:
         call.screen().document(reply.text)
     else:
-        call.screen().say(f"{fields[NODE]}: {harmless(str(reply.body.get('result', 'done')))}{then}")
+        about = fields.get(NODE) or ", ".join(map(str, fields[NODES]))  # type: ignore[call-overload]
+        call.screen().say(f"{about}: {harmless(str(reply.body.get('result', 'done')))}{then}")
 
 
 @click.command("add-member")
@@ -59,21 +61,35 @@ def remove(call: Call, target: str) -> None:
 
 
 @click.command()
-@node_named
+@click.argument("targets", metavar="NODE...", type=address, nargs=-1, required=True)
 @click.option("--accept-loss", is_flag=True, help="Yes, give up what that node alone has.")
+@click.option("--force", is_flag=True, help="Though most voters are gone: name all nodes that are.")
 @shared
 @pass_call
-def forget(call: Call, target: str, accept_loss: bool) -> None:
+def forget(call: Call, targets: tuple[str, ...], accept_loss: bool, force: bool) -> None:
     """
     Give up NODE, which is down and will never come back.
 
     Writes that it acknowledged and that no other node has got are lost. Without --accept-loss nothing is done.
+
+    It takes a majority of the voters. Where so many are gone for good that there is none, name all that are gone, with
+    --force: those that are left go on without them. Never for nodes that are merely cut off: they may be serving, and
+    when they are met again one side has to end.
     """
+    if len(targets) > 1 and not force:
+        raise Failure(
+            WRONG,
+            "one node at a time is forgotten without --force",
+            "with --force, if most voters are gone",
+            {"nodes": list(targets)},
+        )
     if not accept_loss:
-        hint = f"to go on: {call.command(f'forget {target} --accept-loss')}"
-        raise Failure(WRONG, f"{target} is not forgotten: {what_may_be_lost(call, target)}", hint, {"node": target})
+        words = " ".join([*targets, "--force"] if force else targets)
+        lost = "; ".join(f"{target} is not forgotten: {what_may_be_lost(call, target)}" for target in targets)
+        raise Failure(WRONG, lost, f"to go on: {call.command(f'forget {words} --accept-loss')}", {"node": targets[0]})
     then = ". 'kvsctl losses' shows what was lost."
-    change(call, "PUT", "/kvsd/forget", {NODE: target, "accept-loss": True}, then)
+    named: dict[str, object] = {NODES: list(targets), "force": True} if force else {NODE: targets[0]}
+    change(call, "PUT", "/kvsd/forget", {**named, "accept-loss": True}, then)
 
 
 def what_may_be_lost(call: Call, target: str) -> str:

@@ -44,6 +44,8 @@ def warnings(picture: Picture) -> Iterator[Text]:
         if own and not own.ready:
             why = "; ".join(own.reasons) or "it does not say why"
             yield Text(f"{harmless(node)} is not ready: {one_line(why)}", style="yellow")
+    for step in picture.status.forced:
+        yield Text(f"Epoch {step.epoch} was forced, without {', '.join(map(harmless, step.given_up))}", style="yellow")
     for why in picture.silent.values():
         yield Text(one_line(why), style="yellow")
 

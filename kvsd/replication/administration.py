@@ -10,7 +10,7 @@ from kvsd.replication.changes import ChangeRefused
 from kvsd.replication.configuration import Configuration, ConfigurationError
 from kvsd.replication.duties import Duties
 from kvsd.replication.effects import Now, Ticket
-from kvsd.replication.requests import AddMember, Begun, Change, Changed, Outcome, Overloaded, Refused, Reshard
+from kvsd.replication.requests import AddMember, Begun, Change, Changed, GiveUp, Outcome, Overloaded, Refused, Reshard
 from kvsd.replication.state import State
 from kvsd.replication.wishes import Asked, Wishes
 
@@ -48,6 +48,11 @@ class Administration:
                 asked.ticket, asked.outcome or Overloaded("This node is shutting down; ask another one")
             )
         self._asked.clear()
+
+    def refuse(self, outcome: Outcome) -> None:
+        """Answer everybody in the same way, as nothing can be changed here any more."""
+        for asked in list(self._asked):
+            self._end(asked, outcome)
 
     def next(self, now: Now, *, free: bool) -> Configuration | None:
         """Answer those who can be; returns what should be proposed for the others, if something can be."""
@@ -105,9 +110,15 @@ class Administration:
             return f"The configuration can't be changed yet: {FORMING}; try again later"
         if isinstance(change, AddMember) and not configuration.nodes.get(change.address, b"."):
             return f"{change.address} was not heard of yet; try again later"
+        if isinstance(change, GiveUp):
+            return (
+                "The nodes could not be given up in time: nobody that is left may have heard of them for some seconds,"
+                " and all voters that are left have to agree; try again later"
+            )
         return (
             "The change was not decided in time: a majority of the voters"
-            f" ({', '.join(configuration.voters())}) has to be up; try again later"
+            f" ({', '.join(configuration.voters())}) has to be up; try again later, or have those forgotten by force"
+            " that are gone for good"
         )
 
     def _is_calm(self, asked: Asked, now: float) -> bool:

@@ -31,6 +31,7 @@ MAX_LOSSES = 256
 def add_node(configuration: Configuration, address: str, instance: bytes = b"") -> Configuration:
     """Add a node, as a spare; or give a node whose instance is not known its instance."""
     present = configuration.nodes.get(address)
+    _check_not_given_up(configuration, address, instance)
     if present is None:
         return successor(configuration, nodes={**configuration.nodes, address: instance})
     if present or not instance:
@@ -42,6 +43,7 @@ def bind_node(configuration: Configuration, address: str, instance: bytes) -> Co
     """Give a node whose instance is not known its instance, also wherever it is a member."""
     if configuration.nodes.get(address) != b"" or not instance:
         raise ChangeRefused(f"{address} is no node of the cluster whose instance is still to be found out")
+    _check_not_given_up(configuration, address, instance)
 
     def bound(members: Collection[Member]) -> tuple[Member, ...]:
         return tuple(replace(m, instance=instance) if m.node == address and not m.instance else m for m in members)
@@ -54,6 +56,12 @@ def bind_node(configuration: Configuration, address: str, instance: bytes) -> Co
             for name, shard in configuration.shards.items()
         },
     )
+
+
+def _check_not_given_up(configuration: Configuration, address: str, instance: bytes) -> None:
+    """Raise ChangeRefused where a node would come back that was given up for good, with the data that it had."""
+    if any((address, instance) in step.given_up for step in configuration.forced):
+        raise ChangeRefused(f"{address} was given up: start it with an empty data directory")
 
 
 def remove_node(configuration: Configuration, address: str, live: Collection[str]) -> Configuration:

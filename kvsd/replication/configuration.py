@@ -13,6 +13,7 @@ from hashlib import sha256
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kvsd.replication.branches import Forced, branch_name
 from kvsd.replication.causality import Writer, writer_id
 from kvsd.replication.placement import SLOTS, Tenure, address_order
 
@@ -120,7 +121,8 @@ class Configuration(Struct, frozen=True):
 
     ``nodes`` are all nodes with their instances (empty: not known yet); ``absent`` those that were left out of the
     shards because they were down, and are to be given a place when they are back; ``lost`` the writers whose disks
-    are gone.  ``next_shard`` and ``next_tenure`` are the first numbers that were never used.
+    are gone.  ``next_shard`` and ``next_tenure`` are the first numbers that were never used.  ``forced`` are the steps
+    to it that no quorum decided.
     """
 
     cluster: str
@@ -134,6 +136,7 @@ class Configuration(Struct, frozen=True):
     pending: Pending | None = None
     lost: dict[Writer, Loss] = {}
     absent: tuple[str, ...] = ()
+    forced: tuple[Forced, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no founding and no change could have made."""
@@ -149,6 +152,10 @@ class Configuration(Struct, frozen=True):
                 raise ConfigurationError(f"the members of shard {name} do not fit together")
             if any(m.node not in self.nodes for m in shard.replicas()):
                 raise ConfigurationError(f"a member of shard {name} is no node of the cluster")
+
+    def branch(self, epoch: int) -> bytes:
+        """The name of the branch that it is on, as it was in an epoch up to its own."""
+        return branch_name(self.forced, epoch)
 
     # Slots
 

@@ -3,6 +3,11 @@ Which configuration follows: single-decree Paxos among the voters of the one in 
 
 A proposer gathers promises of a majority, proposes what any of them has accepted in the latest attempt (or else what
 it wants itself), and has a majority accept it.  Then it is decided, for ever, and whoever learns of it may go by it.
+
+An attempt is *forced* where what is wanted gives nodes up that nobody has heard of for long.  It takes the consent of all
+other voters.  Forced attempts and others are two elections that take no notice of each other, so that what is forced
+says so, and what a majority decides is one thing for ever.  Should both come to a result, as who was given up is
+there all the same, the results differ by what was given up, and that is noticed (:mod:`kvsd.replication.branches`).
 (Lamport: "Paxos Made Simple", 2001; changing voters as in Lamport, Malkhi, Zhou: "Vertical Paxos", 2009.)
 """
 
@@ -71,10 +76,10 @@ class Consensus:
         state = self._state
         assert state.configuration and wanted.epoch == state.epoch + 1, "epochs follow one another"
         self._round = max(self._round, self._voting.round) + 1
-        ballot = Ballot(self._round, state.identity.address, state.identity.boot)
+        ballot = Ballot(self._round, state.identity.address, state.identity.boot, newly_given_up(wanted))
         attempt = self._attempt = Attempt(ballot, wanted, now.monotonic)
         self._electorate.tell(Prepare(state.epoch, ballot))
-        if self._voting.may_vote(state.epoch):
+        if self._voting.may_vote(state.epoch, ballot):
             promised, vote = self._voting.promise(state.epoch, ballot)
             assert promised == ballot, "the round is later than all that were heard of"
             self._count_promise(attempt, state.identity.address, vote)
@@ -89,7 +94,7 @@ class Consensus:
         if not self._electorate.has(voter) or attempt.proposed:
             return
         attempt.promises[voter] = vote
-        if self._electorate.is_quorum(attempt.promises.keys()):
+        if self._electorate.is_quorum(attempt.promises.keys(), attempt.ballot.given_up):
             votes = [vote for vote in attempt.promises.values() if vote]
             latest = max(votes, key=lambda vote: vote.ballot, default=None)
             attempt.proposed = latest.configuration if latest else attempt.wanted
@@ -98,7 +103,7 @@ class Consensus:
     def _ask_for_votes(self, attempt: Attempt, vote: Vote) -> None:
         epoch = self._state.epoch
         self._electorate.tell(Accept(epoch, vote))
-        if self._voting.may_vote(epoch) and self._voting.cast(epoch, vote) == vote.ballot:
+        if self._voting.may_vote(epoch, vote.ballot) and self._voting.cast(epoch, vote) == vote.ballot:
             self._count_acceptance(attempt, self._state.identity.address)
 
     def accepted(self, voter: str, message: Accepted) -> None:
@@ -110,7 +115,7 @@ class Consensus:
     def _count_acceptance(self, attempt: Attempt, voter: str) -> None:
         if self._electorate.has(voter):
             attempt.accepted.add(voter)
-        if self._electorate.is_quorum(attempt.accepted) and attempt.proposed:
+        if self._electorate.is_quorum(attempt.accepted, attempt.ballot.given_up) and attempt.proposed:
             self._attempt = None
             self._decided.append(attempt.proposed)
 
@@ -118,7 +123,8 @@ class Consensus:
         """Somebody else is at it, with a later attempt: let it be for a moment."""
         attempt = self._attempt
         self._round = max(self._round, message.ballot.round)
-        if attempt and message.epoch == self._state.epoch and message.ballot > attempt.ballot:
+        is_of_kind = attempt is not None and message.ballot.is_forced == attempt.ballot.is_forced
+        if attempt and is_of_kind and message.epoch == self._state.epoch and message.ballot > attempt.ballot:
             self._give_up(now)
 
     def _give_up(self, now: float) -> None:
@@ -135,3 +141,9 @@ class Consensus:
     def _drop_if_over(self) -> None:
         if self._attempt and self._attempt.wanted.epoch <= self._state.epoch:
             self._attempt = None
+
+
+def newly_given_up(wanted: Configuration) -> tuple[str, ...]:
+    """The nodes that are given up by a configuration, and were not before it."""
+    steps = [step for step in wanted.forced if step.epoch == wanted.epoch]
+    return tuple(address for step in steps for address, _ in step.given_up)

@@ -5,6 +5,8 @@ It takes a majority.  A voter whose disk is gone can't answer any more; its vote
 As long as the destroyed are at most half of the voters, any majority of before has one among those that are left, so
 nothing that was decided is overlooked.  If more disks are gone than that, what was decided may be gone with them, as far
 as nobody who is left has heard of it; to wait for disks that will never be back would help nobody.
+
+In a forced attempt nodes are given up, by the word of an operator.  It takes all voters that are left then, however few.
 """
 
 from collections.abc import Collection
@@ -27,13 +29,17 @@ class Electorate:
         """Whether a node is a voter."""
         return address in self.addresses()
 
-    def is_quorum(self, voters: Collection[str]) -> bool:
-        """Whether these are a majority, or all whose disks are left."""
+    def is_quorum(self, voters: Collection[str], given_up: Collection[str] = ()) -> bool:
+        """Whether these are a majority, or all whose disks are left; in a forced attempt only all who are left will do."""
         every = self.addresses()
-        if 2 * len(voters) > len(every):
+        if not given_up and 2 * len(voters) > len(every):
             return True
-        left = {address for address in every if not self._state.is_destroyed(address)}
+        left = set(self.left(given_up))
         return bool(left) and set(voters) == left
+
+    def left(self, given_up: Collection[str] = ()) -> list[str]:
+        """The voters that are not given up, and whose disks are left."""
+        return [a for a in self.addresses() if a not in given_up and not self._state.is_destroyed(a)]
 
     def tell(self, message: Message) -> None:
         """Send a message to all other voters."""

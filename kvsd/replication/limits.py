@@ -14,6 +14,8 @@ class Limits:
     """A peer that was silent for this long, or for longer than its heartbeats' jitter explains, is avoided."""
     down_seconds: float = 3.0
     """A node of which nobody has heard for this long leaves the view."""
+    give_up_seconds: float = 5.0
+    """Only a node of which nobody has heard for this long can be given up by force."""
     damping_seconds: float = 2.0
     """A suspected peer is trusted again once its link has been good for this long."""
 

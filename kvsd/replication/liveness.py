@@ -32,8 +32,10 @@ class Fate(Enum):
 class Peer:
     """What is known of another node; times are monotonic seconds."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, since: float = 0.0) -> None:
         self.address = address
+        self.since = since
+        """Since when this node has been looking out for it."""
         self.instance = b""
         self.epoch = 0
         """The epoch in which it last reported."""
@@ -102,6 +104,10 @@ class Peer:
         """For how many seconds nothing was heard of it directly; None if nothing ever was."""
         return None if self.heard is None else max(0.0, now - self.heard)
 
+    def unheard(self, now: float) -> float:
+        """For how many seconds nobody has heard of it, as far as this node knows and has been looking out for it."""
+        return now - max(self.since, self.evidence or self.since)
+
 
 class Liveness:
     """All peers, and when each was last heard."""
@@ -122,7 +128,7 @@ class Liveness:
         known, self.peers = self.peers, {}
         self.compared += 1
         for address in wanted:
-            self.peers[address] = known.get(address) or Peer(address)
+            self.peers[address] = known.get(address) or Peer(address, now)
             if known and address not in known:
                 self.peers[address].evidence = now
 
@@ -197,6 +203,7 @@ class Liveness:
         if pause > 0:
             self._forgiving_until = now + 2 * self._limits.tick_seconds
             for peer in self.peers.values():
+                peer.since = min(now, peer.since + pause)
                 peer.heard = None if peer.heard is None else min(now, peer.heard + pause)
                 peer.evidence = None if peer.evidence is None else min(now, peer.evidence + pause)
 

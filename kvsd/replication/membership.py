@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from kvsd.replication.effects import Now
+from kvsd.replication.forks import Forks
 from kvsd.replication.founding import Founding
 from kvsd.replication.messages import Announce, AskConfiguration, Message, Sender, TellConfiguration
 from kvsd.replication.state import State
@@ -22,6 +23,7 @@ class Membership:
         self._founding = founding
         self._asked: float | None = None
         self._warned: set[str] = set()
+        self._forks = Forks(state)
         self._told: dict[str, tuple[int, float]] = {}
         """Which nodes were last told which epoch, and when (monotonic seconds)."""
         self._held: deque[Held] = deque(maxlen=state.limits.held_envelopes)
@@ -47,8 +49,11 @@ class Membership:
         if sender.cluster != state.configuration.cluster:
             self._meet_stranger(sender)
             return False
+        if not self._forks.is_kin(sender):
+            self._meet_fork(sender, now)
+            return False
         peer = state.liveness.peers.get(sender.address)
-        if peer:
+        if peer and self._forks.is_certain(sender):
             peer.latest_epoch = max(peer.latest_epoch, sender.epoch)
             if not silent:
                 state.liveness.heard(sender.address, now)
@@ -64,8 +69,8 @@ class Membership:
         return True
 
     def release(self) -> list[Held]:
-        """What was kept until the configuration was known that is known now."""
-        due = [held for held in self._held if held[0].epoch <= self._state.epoch]
+        """What was kept until the configuration was known that is known now; not what turns out to be of another branch."""
+        due = [held for held in self._held if held[0].epoch <= self._state.epoch and self._forks.is_kin(held[0])]
         waiting = [held for held in self._held if held[0].epoch > self._state.epoch]
         self._held.clear()
         self._held.extend(waiting)
@@ -82,6 +87,11 @@ class Membership:
             if not state.founded:
                 state.out.send(sender.address, AskConfiguration(0), after=0)
 
+    def _meet_fork(self, sender: Sender, now: float) -> None:
+        """A node of another branch: one of the two has to end, and both know which once they know both configurations."""
+        self._forks.meet(sender)
+        self._tell(sender, now)
+
     # Configurations
 
     def ask(self, address: str, now: float) -> None:
@@ -95,7 +105,7 @@ class Membership:
         epoch, at = self._told.get(sender.address, (0, now))
         if epoch < self._state.epoch or now - at >= self._state.limits.heartbeat_seconds:
             self._told[sender.address] = (self._state.epoch, now)
-            self.asked(sender, AskConfiguration(sender.epoch))
+            self.asked(sender, AskConfiguration(0))
 
     def asked(self, sender: Sender, message: AskConfiguration) -> None:
         """A node asks for a newer configuration; only one that is in force is handed on."""
@@ -106,7 +116,12 @@ class Membership:
     def told(self, sender: Sender, message: TellConfiguration) -> None:
         """A configuration newer than this node's, or of a cluster that exists while this node's does not."""
         state, told, mine = self._state, message.configuration, self._state.configuration
-        if mine and (state.founded if mine.cluster != told.cluster else mine.epoch >= told.epoch):
+        if mine and mine.cluster == told.cluster:
+            if not self._forks.is_followed_by(mine, told):
+                if self._forks.beats(mine, told):
+                    self._meet_fork(sender, state.now.monotonic)
+                return
+        elif mine and state.founded:
             return
         if told.epoch == 1:
             self._founding.begin(told)
@@ -122,6 +137,7 @@ class Membership:
         if self._wants_in and state.configuration and state.identity.address not in state.configuration.nodes:
             for address in state.liveness.peers:
                 state.out.send(address, Announce(), after=0)
+        self._forks.seek_given_up(now.monotonic)
         old = [a for a, (_, at) in self.announced.items() if now.monotonic - at > state.limits.down_seconds]
         for address in old:
             del self.announced[address]

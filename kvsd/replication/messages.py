@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
 
+from kvsd.replication.branches import BRANCH_BYTES
 from kvsd.replication.causality import Counter, Dependencies, VersionVector, Writer
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.marks import NO_MARKS, Marks
@@ -17,6 +18,7 @@ from kvsd.replication.requests import Question, Verdict
 from kvsd.replication.token import Epoch, Stamp
 
 Instance = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Branch = Annotated[bytes, Meta(max_length=BRANCH_BYTES)]
 Milliseconds = Annotated[int, Meta(ge=0, lt=2**62)]
 Arrival = Annotated[int, Meta(ge=0, lt=2**62)]
 
@@ -167,11 +169,22 @@ Round = Annotated[int, Meta(ge=0, lt=2**62)]
 
 
 class Ballot(Struct, frozen=True, array_like=True, order=True):
-    """The number of an attempt to decide; no two are ever the same, as ``boot`` is drawn at each start of a node."""
+    """
+    The number of an attempt to decide; no two are ever the same, as ``boot`` is drawn at each start of a node.
+
+    ``given_up`` are the nodes without which it is to be decided, where that is forced.  Forced attempts and others have
+    nothing to do with each other: a voter keeps what it has promised and accepted for each kind.
+    """
 
     round: Round = 0
     node: str = ""
     boot: Round = 0
+    given_up: tuple[str, ...] = ()
+
+    @property
+    def is_forced(self) -> bool:
+        """Whether it is to be decided without a majority."""
+        return bool(self.given_up)
 
 
 class Vote(Struct, frozen=True, array_like=True):
@@ -268,9 +281,10 @@ Message = (
 
 
 class Sender(NamedTuple):
-    """Who sent a message, and what it knew then."""
+    """Who sent a message, and what it knew then; ``branch`` is that of its configuration."""
 
     address: str
     instance: bytes
     cluster: str
     epoch: int
+    branch: bytes = b""

@@ -22,7 +22,7 @@ from kvsd.replication.antientropy import AntiEntropy
 from kvsd.replication.broadcast import Broadcast
 from kvsd.replication.concern import Concerns
 from kvsd.replication.configuration import Configuration
-from kvsd.replication.consensus import Consensus
+from kvsd.replication.consensus import Consensus, newly_given_up
 from kvsd.replication.duties import Duties
 from kvsd.replication.effects import Effect, Now, Ticket
 from kvsd.replication.exporting import Exports
@@ -54,7 +54,7 @@ from kvsd.replication.messages import (
     TellConfiguration,
 )
 from kvsd.replication.outbox import Remote
-from kvsd.replication.requests import CountKeys, Get, Put, Request
+from kvsd.replication.requests import CountKeys, Get, Put, Request, Unassigned
 from kvsd.replication.routing import Routing
 from kvsd.replication.saved import Saved
 from kvsd.replication.serving import Serving
@@ -104,7 +104,7 @@ class Replica:
         """
         self.state.now = now
         self.state.restore(saved)
-        self.voting.restore(saved.promise)
+        self.voting.restore(saved.promise, saved.forced)
         if saved.configuration is None:
             if founding:
                 self.founding.begin(founding)
@@ -117,7 +117,9 @@ class Replica:
     def submit(self, ticket: Ticket, request: Request, now: Now) -> list[Effect]:
         """A client's request; a Reply to the ticket follows, now or later."""
         self.state.now = now
-        if isinstance(request, Get) or isinstance(request, Put) or isinstance(request, CountKeys):  # noqa: SIM101 - faster
+        if self.state.fenced:
+            self.state.out.answer(ticket, Unassigned(self.state.fenced))
+        elif isinstance(request, Get) or isinstance(request, Put) or isinstance(request, CountKeys):  # noqa: SIM101 - faster
             self.routing.route(ticket, request, now)
         else:
             self.administration.ask(ticket, request, now.monotonic)
@@ -145,6 +147,8 @@ class Replica:
     def receive(self, sender: Sender, messages: Sequence[Message], now: Now) -> list[Effect]:
         """Messages of a peer, in the order in which it sent them; but configurations come first."""
         self.state.now = now
+        if self.state.fenced != "":
+            return []
         others: list[Message] = []
         for message in messages:
             match message:
@@ -154,6 +158,10 @@ class Replica:
                     self.membership.told(sender, message)
                 case _:
                     others.append(message)
+        if self.state.fenced != "":
+            self.routing.reroute(now)
+            self.administration.refuse(Unassigned(self.state.fenced))
+            return self._effects()
         self._follow(now)
         if self.membership.admit(sender, others, now.monotonic, silent=not messages):
             for message in others:
@@ -220,13 +228,16 @@ class Replica:
             self._suspect(peer, now)
         for peer in trusted:
             state.out.note("peer-trusted", peer=peer)
-        self.heartbeats.tick(now)
-        self.antientropy.tick(now.monotonic)
-        self.imports.tick(now.monotonic)
-        self.waiting.tick(now)
+        if not state.fenced:
+            self.heartbeats.tick(now)
+            self.antientropy.tick(now.monotonic)
+            self.imports.tick(now.monotonic)
+            self.waiting.tick(now)
         self.concerns.tick(now)
         for ended in self.forwards.tick(now):
             self.routing.end(ended, now)
+        if state.fenced:
+            return self._effects()
         self.stability.tick(now.monotonic)
         self.upkeep.tick()
         self.membership.tick(now)
@@ -242,6 +253,8 @@ class Replica:
         state = self.state
         for configuration in self.consensus.take_decided():
             state.out.note("configuration-decided", epoch=configuration.epoch)
+            if given_up := newly_given_up(configuration):
+                state.out.note("nodes-given-up", epoch=configuration.epoch, nodes=", ".join(given_up))
             state.adopt(configuration)
             self.consensus.tell(configuration)
         if self._epoch == state.epoch:
@@ -280,6 +293,8 @@ class Replica:
         self.state.now = now
         epoch = self.state.disk.epoch
         self.state.disk.synced(position, now.monotonic)
+        if self.state.fenced:
+            return self._effects()
         self.acknowledging.tell()
         if self.state.disk.epoch != epoch:
             self.heartbeats.tell_all(now)

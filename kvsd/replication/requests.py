@@ -86,6 +86,16 @@ class ForgetNode(Struct, frozen=True, array_like=True, tag=True):
     address: str
 
 
+class GiveUp(Struct, frozen=True, array_like=True, tag=True):
+    """
+    Go on without all nodes that are silent, though no majority of the voters is left: their disks are gone for good.
+
+    All of them must be named.
+    """
+
+    addresses: tuple[str, ...]
+
+
 class AddMember(Struct, frozen=True, array_like=True, tag=True):
     """Have a node replicate a shard."""
 
@@ -107,9 +117,9 @@ class AbortReshard(Struct, frozen=True, array_like=True, tag=True):
 KeyRequest = Get | Put
 Question = Get | Put | CountKeys
 """What nodes ask each other for their clients."""
-Change = AddNode | RemoveNode | ForgetNode | AddMember | Reshard | AbortReshard
+Change = AddNode | RemoveNode | ForgetNode | GiveUp | AddMember | Reshard | AbortReshard
 """What changes the configuration."""
-Request = Get | Put | CountKeys | AddNode | RemoveNode | ForgetNode | AddMember | Reshard | AbortReshard
+Request = Get | Put | CountKeys | AddNode | RemoveNode | ForgetNode | GiveUp | AddMember | Reshard | AbortReshard
 
 
 # What they are answered.

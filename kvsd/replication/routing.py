@@ -88,7 +88,7 @@ class Routing:
     def unassigned(self) -> str:
         """Why this node can't serve any key, in words; empty if it can."""
         state = self._state
-        placed = state.roster is not None and state.roster.is_placed and not state.contested
+        placed = state.roster is not None and state.roster.is_placed and not (state.contested or state.fenced)
         if not placed and (reason := self._misplaced()):
             return reason
         return "this node was started again and is meeting the other nodes" if self._meeting.is_on() else ""
@@ -97,6 +97,8 @@ class Routing:
         """Why this node has no place among those that serve, in words; empty if it has one."""
         state = self._state
         me = state.identity.address
+        if state.fenced:
+            return state.fenced
         if state.usurped:
             return f"{me} was founded with another data directory; this one is not part of the cluster"
         if state.configuration is None:

@@ -39,3 +39,5 @@ class Saved:
     roles: dict[bytes, SavedRole] = field(default_factory=dict)
     promise: tuple[int, Ballot, Vote | None] | None = None
     """An epoch, and what was promised and accepted in deciding what follows it."""
+    forced: tuple[int, Ballot, Vote | None] | None = None
+    """The same of attempts to force it."""

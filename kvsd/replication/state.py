@@ -70,6 +70,8 @@ class State:
         """When it took up what its disk had (monotonic seconds); None if that was nothing."""
         self.contested = False
         """Whether a majority has bound this founding node's address to another instance."""
+        self.fenced = ""
+        """Why this node is no part of the cluster any more and does nothing at all, in words; empty where it is one."""
 
     @property
     def epoch(self) -> int:
@@ -178,8 +180,9 @@ class State:
         return bool(peer and peer.instance and instance) and peer is not None and peer.instance != instance
 
     def serving(self, shard: str) -> Role | None:
-        """This node's role in a shard of which it is a member."""
-        return self.roles.get(shard) if self.roster and self.roster.serves(shard) else None
+        """This node's role in a shard of which it is a member; none where it is fenced."""
+        serves = self.roster and self.roster.serves(shard) and not self.fenced
+        return self.roles.get(shard) if serves else None
 
 
 def _is_place(roster: Roster, role: Role) -> bool:

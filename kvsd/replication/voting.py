@@ -4,6 +4,8 @@ Voting: what this node has promised and accepted in deciding which configuration
 See :mod:`kvsd.replication.consensus`.
 """
 
+from collections.abc import Collection
+
 from kvsd.replication.effects import SetPromise
 from kvsd.replication.electorate import Electorate
 from kvsd.replication.meeting import Meeting
@@ -11,6 +13,7 @@ from kvsd.replication.messages import Accept, Accepted, Ballot, Outvoted, Prepar
 from kvsd.replication.state import State
 
 Promise = tuple[int, Ballot, Vote | None]
+NOTHING: Promise = (0, Ballot(), None)
 
 
 class Voting:
@@ -20,40 +23,46 @@ class Voting:
         self._state = state
         self._meeting = Meeting(state)
         self._electorate = Electorate(state)
-        self._promise: Promise = (0, Ballot(), None)
+        self._promises: dict[bool, Promise] = {False: NOTHING, True: NOTHING}
+        """What it has promised and accepted in attempts that are not forced, and in those that are."""
 
-    def restore(self, promise: Promise | None) -> None:
+    def restore(self, *promises: Promise | None) -> None:
         """What this node has promised and accepted before it was started."""
-        self._promise = promise or self._promise
+        self._promises |= {promise[1].is_forced: promise for promise in promises if promise}
 
     @property
     def round(self) -> int:
         """The round of the latest attempt that this node takes part in."""
-        return self._promise[1].round
+        return max(promise[1].round for promise in self._promises.values())
 
-    def may_vote(self, epoch: int) -> bool:
+    def may_vote(self, epoch: int, ballot: Ballot) -> bool:
         """Whether this node is a voter on what follows an epoch, and sure that its disk is the right one."""
         state = self._state
         mine = state.founded and self._electorate.has(state.identity.address)
-        return mine and epoch == state.epoch and not self._meeting.is_on()
+        return mine and epoch == state.epoch and not self._meeting.is_on() and self._has_given_up(ballot.given_up)
+
+    def _has_given_up(self, nodes: Collection[str]) -> bool:
+        """Whether this node would go on without some nodes: nobody has heard of them for long."""
+        limits, now, known = self._state.limits, self._state.now.monotonic, self._state.liveness.peers
+        return all(node in known and known[node].unheard(now) >= limits.give_up_seconds for node in nodes)
 
     def promise(self, epoch: int, ballot: Ballot) -> tuple[Ballot, Vote | None]:
         """Promise an attempt, unless a later one was promised: returns the one that holds now, and the last vote."""
-        promised, vote = self._present()
+        promised, vote = self._present(ballot)
         if ballot > promised:
             self._keep(epoch, ballot, vote)
         return max(ballot, promised), vote
 
     def cast(self, epoch: int, vote: Vote) -> Ballot:
         """Accept a configuration, unless a later attempt was promised: returns the attempt that holds now."""
-        promised, _ = self._present()
+        promised, _ = self._present(vote.ballot)
         if vote.ballot >= promised:
             self._keep(epoch, vote.ballot, vote)
         return max(vote.ballot, promised)
 
     def prepare(self, proposer: str, message: Prepare) -> None:
         """A node begins an attempt."""
-        if self.may_vote(message.epoch):
+        if self.may_vote(message.epoch, message.ballot):
             promised, vote = self.promise(message.epoch, message.ballot)
             mine = promised == message.ballot
             answer = Promised(message.epoch, promised, vote) if mine else Outvoted(message.epoch, promised)
@@ -61,16 +70,16 @@ class Voting:
 
     def accept(self, proposer: str, message: Accept) -> None:
         """A node asks for a vote."""
-        if self.may_vote(message.epoch):
+        if self.may_vote(message.epoch, message.vote.ballot):
             promised = self.cast(message.epoch, message.vote)
             kind = Accepted if promised == message.vote.ballot else Outvoted
             self._state.out.send(proposer, kind(message.epoch, promised))
 
-    def _present(self) -> tuple[Ballot, Vote | None]:
-        """What was promised and accepted in deciding what follows the configuration in force."""
-        epoch, ballot, vote = self._promise
+    def _present(self, attempt: Ballot) -> tuple[Ballot, Vote | None]:
+        """What was promised and accepted, in attempts of a kind, in deciding what follows the configuration in force."""
+        epoch, ballot, vote = self._promises[attempt.is_forced]
         return (ballot, vote) if epoch == self._state.epoch else (Ballot(), None)
 
     def _keep(self, epoch: int, ballot: Ballot, vote: Vote | None) -> None:
-        self._promise = (epoch, ballot, vote)
+        self._promises[ballot.is_forced] = (epoch, ballot, vote)
         self._state.out.keep(SetPromise(epoch, ballot, vote))

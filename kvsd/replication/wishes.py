@@ -8,6 +8,8 @@ from kvsd.replication.changes import add_learner, add_node, lose, remove_node
 from kvsd.replication.configuration import Configuration, Pending
 from kvsd.replication.duties import Duties
 from kvsd.replication.effects import Ticket
+from kvsd.replication.electorate import Electorate
+from kvsd.replication.forcing import give_up_nodes
 from kvsd.replication.requests import (
     AbortReshard,
     AddMember,
@@ -17,6 +19,7 @@ from kvsd.replication.requests import (
     Changed,
     Conflict,
     ForgetNode,
+    GiveUp,
     Outcome,
     Refused,
     RemoveNode,
@@ -54,6 +57,7 @@ class Wishes:
     def __init__(self, state: State, duties: Duties) -> None:
         self._state = state
         self._duties = duties
+        self._electorate = Electorate(state)
 
     def following(self, asked: Asked, configuration: Configuration) -> Configuration | Outcome | None:
         """What should follow; an outcome where nothing has to; None where it can't be said yet."""
@@ -64,6 +68,8 @@ class Wishes:
                 return self._remove_node(asked, configuration, address)
             case ForgetNode(address):
                 return self._forget_node(asked, configuration, address)
+            case GiveUp(addresses):
+                return self._give_up(asked, configuration, addresses)
             case AddMember(shard, address):
                 return self._add_member(asked, configuration, shard, address)
             case Reshard(count, wait):
@@ -99,6 +105,27 @@ class Wishes:
         if self._in_view(address) or self._state.usable(address):
             return Refused(f"{address} is up: remove it instead, which loses nothing")
         return lose(configuration, address, None, self._duties.known())
+
+    def _give_up(
+        self, asked: Asked, configuration: Configuration, addresses: tuple[str, ...]
+    ) -> Configuration | Outcome | None:
+        state, now = self._state, self._state.now.monotonic
+        unknown = [address for address in addresses if address not in configuration.nodes]
+        if unknown:
+            return Changed() if asked.proposed and len(unknown) == len(addresses) else Unknown(NO_SUCH_NODE)
+        others = [address for address in configuration.nodes if address != state.identity.address]
+        silent = [address for address in others if not state.liveness.peers[address].usable]
+        if heard := [address for address in addresses if address not in silent]:
+            return Refused(f"{heard[0]} is up: remove it instead, which loses nothing")
+        if unnamed := [address for address in silent if address not in addresses]:
+            return Refused(
+                f"{', '.join(unnamed)} can't be heard either: name all that are gone, or wait for the others"
+            )
+        if 2 * len(self._electorate.left(addresses)) > len(self._electorate.addresses()):
+            return Refused("a majority of the voters is up: forget the nodes one after another, without force")
+        if any(state.liveness.peers[a].unheard(now) < state.limits.give_up_seconds for a in addresses):
+            return None
+        return give_up_nodes(configuration, addresses, self._duties.known())
 
     def _add_member(
         self, asked: Asked, configuration: Configuration, shard: str, address: str

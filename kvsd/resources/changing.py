@@ -5,15 +5,16 @@ What is asked of the doors that change the cluster: bodies, parsed and checked o
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 from twisted.web.server import Request
 
-from kvsd.replication.requests import Begun, Changed, Outcome
+from kvsd.replication.requests import Begun, Changed, ForgetNode, GiveUp, Outcome
 from kvsd.resources.door import Rejected, Reply, RequestLimits, json_reply, read_body, read_json
 from kvsd.resources.outcomes import refusal
 from kvsd.settings import is_address
 
 MAX_DIGITS = 9
+NOT_NAMED = "Object missing required field `socket-address`, or with force `socket-addresses`, and not both"
 
 
 class _Address(Struct):
@@ -21,7 +22,9 @@ class _Address(Struct):
 
 
 class _Forgotten(Struct):
-    address: str = field(name="socket-address")
+    address: str | UnsetType = field(name="socket-address", default=UNSET)
+    addresses: list[str] = field(name="socket-addresses", default_factory=list)
+    force: bool = False
     accept_loss: bool = field(name="accept-loss", default=False)
 
 
@@ -40,12 +43,24 @@ def read_address(request: Request, limits: RequestLimits) -> str:
     return _checked(address)
 
 
-def read_forgotten(request: Request, limits: RequestLimits) -> str:
-    """The node that is to be forgotten.  Raises Rejected where the body names none or does not accept the loss."""
+def read_forgotten(request: Request, limits: RequestLimits) -> ForgetNode | GiveUp:
+    """
+    Which node is to be forgotten, or which nodes are to be given up by force.
+
+    Raises Rejected where the body does not name them, or does not accept the loss.
+    """
     body = read_json(read_body(request, limits.max_body_bytes), _forgotten, limits.max_depth)
+    named = body.addresses if isinstance(body.address, UnsetType) else [body.address, *body.addresses]
+    if not named or (named != body.addresses and body.addresses):
+        raise Rejected(400, NOT_NAMED)
     if not body.accept_loss:
         raise Rejected(400, "Forgetting a node loses what only it had: say so with accept-loss true")
-    return _checked(body.address)
+    addresses = tuple(dict.fromkeys(_checked(address) for address in named))
+    if body.force:
+        return GiveUp(addresses)
+    if len(addresses) > 1:
+        raise Rejected(400, "Without force nodes are forgotten one after another")
+    return ForgetNode(addresses[0])
 
 
 def _checked(address: str) -> str:

@@ -3,7 +3,7 @@
 from twisted.web.server import Request
 
 from kvsd.node import Node
-from kvsd.replication.requests import AbortReshard, ForgetNode
+from kvsd.replication.requests import AbortReshard
 from kvsd.resources.changing import change_reply, read_forgotten
 from kvsd.resources.door import RequestLimits, answer, json_reply, new_app
 from kvsd.resources.progress import describe_reshard
@@ -46,6 +46,6 @@ class Operations:
 
     @app.route("/kvsd/forget", methods=["PUT"])
     async def forget(self, request: Request) -> bytes:
-        """Go on for good without a node that is down."""
-        outcome = await self._node.ask(ForgetNode(read_forgotten(request, self._limits)))
+        """Go on for good without a node that is down, or by force without all that are."""
+        outcome = await self._node.ask(read_forgotten(request, self._limits))
         return answer(request, change_reply(outcome, "forgotten", "forgotten"))

@@ -119,6 +119,8 @@ class Machine:
         """How many faults want it to be down."""
         self.wiped = 0
         """How often its disk was lost."""
+        self.joins: tuple[str, ...] = ()
+        """The nodes that it asks for their cluster, where it is started to join one and not to found it."""
         self.right: Tables | None = None
         """Its data, while it runs with an old copy of it."""
         self._world = world
@@ -148,8 +150,8 @@ class Machine:
         self._world.network.attach(self.address, run, run.node.receive)
         self._tell("starts")
         founding = self._world.founding
-        founds = self.address in founding.nodes
-        run.begin(founding if founds else None, () if founds else founding.nodes)
+        founds = self.address in founding.nodes and not self.joins
+        run.begin(founding if founds else None, () if founds else self.joins or founding.nodes)
 
     def crash(self) -> None:
         """The process ends this moment: what was not synced is gone, or most of it."""

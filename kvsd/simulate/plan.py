@@ -18,6 +18,8 @@ SHAPES = {(2, 1): 1, (3, 1): 4, (4, 2): 5, (5, 2): 1, (6, 2): 1, (6, 3): 1}
 """How often clusters of so many nodes and shards are drawn: the cost of a run grows with the square of the nodes."""
 _MIX: dict[Deed, int] = {"get": 12, "put": 5, "delete": 2}
 _ORDERS: dict[Verb, int] = {"reshard": 5, "member": 3, "remove": 1, "add": 1, "abort": 1}
+SELDOM = {"lost-majority": 0.15}
+"""Kinds of faults that happen once in so many of all runs, in the middle, and are not drawn as the others are."""
 CHANGING = 0.6
 """How many of all runs are about clusters that change."""
 TIGHT = {
@@ -138,7 +140,7 @@ def draw_plan(
         shards=shards,
         seconds=until,
         limits={name: chance.choice(tight) for name, tight in TIGHT.items() if chance.random() < 0.4},
-        faults=_faults(Random(f"faults {name}"), kinds, nodes + spares, until),
+        faults=_with_seldom(name, kinds, nodes + spares, until),
         scripts=[
             *_scripts(name, nodes, until),
             *_probes(Random(f"probes {name}"), nodes, until),
@@ -165,6 +167,19 @@ def with_concerns(plan: Plan, chance: Random, share: float = CONCERNED) -> Plan:
         limits={**plan.limits, **{name: chance.choice(tight) for name, tight in TIGHT_CONCERNS.items()}},
         scripts=[[ask(step) for step in script] for script in plan.scripts],
     )
+
+
+def _with_seldom(name: str, kinds: Sequence[str], nodes: int, until: float) -> list[Fault]:
+    """All faults: those of kinds that happen seldom are drawn by themselves, so that all others stay as they are."""
+    faults = _faults(Random(f"faults {name}"), [kind for kind in kinds if kind not in SELDOM], nodes, until)
+    for kind in (kind for kind in SELDOM if kind in kinds):
+        chance = Random(f"{kind} {name}")
+        if chance.random() < SELDOM[kind]:
+            begun = chance.uniform(FOUNDING_SECONDS + 1, until / 2)
+            some, degree = tuple(chance.sample(range(nodes), 2)), round(chance.random(), 3)
+            tries = [begun + n for n in range(10)]
+            faults += [Fault(kind, round(at, 3), 10.0, some, degree) for at in tries]
+    return faults
 
 
 def _faults(chance: Random, kinds: Sequence[str], nodes: int, until: float) -> list[Fault]:

@@ -144,8 +144,9 @@ class Episode:
             client.finish()
         self._mend()
         quiet = Quiet(cluster, self._clients, self.scribe, f"e{plan.episode}")
+        changing = bool(plan.orders) or self.faults["lost-majority"] > 0
         room = plan.limits.get("concerns", len(cluster.machines))
-        self.settled = quiet.settle(changing=bool(plan.orders), concerns=room if plan.concerned else 0)
+        self.settled = quiet.settle(changing=changing, concerns=room if plan.concerned else 0)
         finals = quiet.finals()
         self._judge(finals)
         return finals

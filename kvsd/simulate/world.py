@@ -74,7 +74,9 @@ class Cluster:
         self._vectors: dict[tuple[str, bytes], tuple[bytes, dict[str, VersionVector]]] = {}
 
     def on_disk(self, address: str) -> Mapping[str, VersionVector]:
-        """What a node's disk holds, as a vector for each shard."""
+        """What a node's disk holds, as a vector for each shard; nothing, for a node that was never there."""
+        if address not in self.machines:
+            return {}
         meta = self.machines[address].disk.tables[Table.META]
         found: dict[str, VersionVector] = {}
         for role in self.roles.known.get(address, ()):

@@ -193,6 +193,7 @@ class TimeTests(AdministrationCase):
         self.assertIsNone(outcome)
         outcome = self.outcome(AddNode(NEW), seconds=3.0)
         text = f"a majority of the voters ({ONE}, {TWO}, {THREE}, {FOUR}) has to be up; try again later"
+        text += ", or have those forgotten by force that are gone for good"
         self.assertEqual(Overloaded(f"The change was not decided in time: {text}"), outcome)
         self.assertEqual(0, len(self.cluster.sites[ONE].replica.administration))
         self.cluster.heal()

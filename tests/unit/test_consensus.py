@@ -36,15 +36,23 @@ def wish(number: int, base: Configuration) -> Configuration:
 class Voter:
     """A node that does nothing but decide; what it wants is done only once its disk is synced."""
 
-    def __init__(self, address: str, base: Configuration, boot: int, promise: Promise | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        base: Configuration,
+        boot: int,
+        promise: Promise | None = None,
+        forced: Promise | None = None,
+        limits: Limits = LIMITS,
+    ) -> None:
         self.address = address
-        self.state = State(Identity(address, instance_of(address), boot), LIMITS)
+        self.state = State(Identity(address, instance_of(address), boot), limits)
         self.state.adopt(base)
         self.voting = Voting(self.state)
-        self.voting.restore(promise)
+        self.voting.restore(promise, forced)
         self.consensus = Consensus(self.state, self.voting)
         self.state.out.take()
-        self.promise = promise
+        self.promise, self.forced = promise, forced
         """What its disk has."""
         self.queue: list[Effect] = []
         self.decided: list[Configuration] = []
@@ -53,7 +61,8 @@ class Voter:
         """Have the disk write what is waiting; returns the messages that may leave now."""
         for change in [change for write in self.queue if isinstance(write, Write) for change in write.changes]:
             if isinstance(change, SetPromise):
-                self.promise = (change.epoch, change.ballot, change.vote)
+                kept = (change.epoch, change.ballot, change.vote)
+                self.promise, self.forced = (self.promise, kept) if change.ballot.is_forced else (kept, self.forced)
         sends = [effect for effect in self.queue if isinstance(effect, Send)]
         self.queue.clear()
         return sends
@@ -62,7 +71,8 @@ class Voter:
 class Assembly:
     """Some voters, and the messages between them, which may come in any order, twice or never."""
 
-    def __init__(self, nodes: int, *, adopts: bool = True) -> None:
+    def __init__(self, nodes: int, *, adopts: bool = True, limits: Limits = LIMITS) -> None:
+        self.limits = limits
         self.base = replace(founded(nodes, 1), epoch=2)
         self.adopts = adopts
         self.now = Now(1000.0, 0)
@@ -73,14 +83,14 @@ class Assembly:
         for address in self.base.nodes:
             self.start(address, None)
 
-    def start(self, address: str, promise: Promise | None) -> None:
+    def start(self, address: str, promise: Promise | None, forced: Promise | None = None) -> None:
         """Start a node with what its disk has."""
         self.boots += 1
-        self.voters[address] = Voter(address, self.base, self.boots, promise)
+        self.voters[address] = Voter(address, self.base, self.boots, promise, forced, self.limits)
 
     def crash(self, address: str) -> None:
         """Kill a node and start it again: what was not synced is gone."""
-        self.start(address, self.voters[address].promise)
+        self.start(address, self.voters[address].promise, self.voters[address].forced)
 
     def propose(self, address: str, number: int) -> None:
         """Have a node propose one of the wishes, if it can."""

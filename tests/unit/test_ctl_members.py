@@ -3,6 +3,7 @@
 from tests.ctl_case import CtlCase
 
 NODE = "10.0.0.4:8090"
+OTHER = "10.0.0.5:8090"
 
 
 class ViewTests(CtlCase):
@@ -89,6 +90,18 @@ class ForgetTests(CtlCase):
         self.assertEqual(said, f"{NODE}: forgotten. 'kvsctl losses' shows what was lost.\n")
         self.assertEqual(self.node.asked[-1].fields, {"socket-address": NODE, "accept-loss": True})
         self.assertEqual(self.ctl_json("forget", NODE, "--accept-loss"), {"result": "forgotten"})
+
+    def test_force(self) -> None:
+        """Several are given up at once, by force only."""
+        self.assertIn("one node at a time", self.fails(2, "forget", NODE, OTHER, "--accept-loss"))
+        line = self.fails(2, "forget", NODE, OTHER, "--force")
+        self.assertIn(f"{OTHER} is not forgotten", line)
+        self.assertIn(f"forget {NODE} {OTHER} --force --accept-loss", line)
+        self.assertEqual(self.node.paths("PUT"), [])
+        said = self.ctl("forget", NODE, OTHER, "--accept-loss", "--force").output
+        self.assertEqual(said, f"{NODE}, {OTHER}: forgotten. 'kvsctl losses' shows what was lost.\n")
+        fields = {"socket-addresses": [NODE, OTHER], "force": True, "accept-loss": True}
+        self.assertEqual(self.node.asked[-1].fields, fields)
 
 
 class LossTests(CtlCase):

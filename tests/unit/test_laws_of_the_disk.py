@@ -179,6 +179,7 @@ class Kept:
     bindings: dict[str, tuple[bytes, bool]] = field(default_factory=dict)
     configuration: Configuration | None = None
     promise: tuple[int, Ballot, Vote | None] | None = None
+    forced: tuple[int, Ballot, Vote | None] | None = None
 
     def keep(self, change: Keep) -> None:
         """Make a change."""
@@ -188,7 +189,8 @@ class Kept:
             case SetConfiguration(configuration):
                 self.configuration = configuration
             case SetPromise(epoch, ballot, vote):
-                self.promise = (epoch, ballot, vote)
+                kind = "forced" if ballot.given_up else "promise"
+                setattr(self, kind, (epoch, ballot, vote))
             case SetVector(role):
                 known = self.roles.setdefault(role, KeptRole(change))
                 known.vector = change
@@ -217,7 +219,7 @@ class Kept:
         """All of it, as it is found."""
         hlc = max((role.vector.hlc for role in self.roles.values()), default=0)
         by_role = {role: kept.found() for role, kept in self.roles.items()}
-        return Saved(self.configuration, self.bindings, hlc, by_role, self.promise)
+        return Saved(self.configuration, self.bindings, hlc, by_role, self.promise, self.forced)
 
 
 def possible(drawn: Iterable[Keep]) -> Iterator[Keep]:
@@ -252,7 +254,10 @@ def _key(row: Row) -> str:
 
 
 OWNER = owner_entry(b"instance-of-node", "10.0.0.1:8090")
-NAMES = (b"", b"configuration", b"bindings", b"promise", b"owner", b"role/", b"seen/", b"taken/", b"slots/", b"tombs/")
+NAMES = (
+    *(b"", b"configuration", b"bindings", b"promise", b"promise/forced", b"owner"),
+    *(b"role/", b"seen/", b"taken/", b"slots/", b"tombs/"),
+)
 prefixes = st.sampled_from((*NAMES, *ROLES))
 pairs = st.tuples(st.builds(bytes.__add__, prefixes, st.binary(max_size=14) | roles), st.binary(max_size=18))
 full_tables = st.builds(lambda first, more: tables_of([OWNER, *entries(possible([*first, *more]))]), everyone, changes)

@@ -18,7 +18,7 @@ from tests.unit.test_membership import NEW, newcomer
 
 ONE, TWO, THREE, FOUR, FIVE, SIX = ADDRESSES
 STATUS = {"address", "instance", "cluster", "epoch", "shard", "ready", "reasons", "nodes", "shards", "lag-writes", "lag-s",
-          "holdback", "unstable", "waiting", "driver", "duties"}  # fmt: skip
+          "holdback", "unstable", "waiting", "driver", "duties", "fenced", "forced"}  # fmt: skip
 RESHARD = {"shard-count", "stage", "epoch", "seconds", "moves", "rows", "rows-expected", "rate", "eta-s"}
 MOVE = {"tenure", "from", "to", "slots", "rows", "rows-expected", "bytes", "lag", "stage", "blocker", "rate", "eta-s"}
 
@@ -254,6 +254,36 @@ class LossesTests(OperationsCase):
         loss = {"shard": "s1", "node": FOUR, "writer": role.writer.hex(), "known": kept + 3, "kept": kept, "lost": 3}
         self.assertEqual({"losses": [loss]}, self.get("/kvsd/losses", SIX))
         self.assertEqual(404, self.at(ONE, "PUT", "/kvsd/forget", body).status)
+
+    def test_force(self) -> None:
+        """Where most voters are gone, those that are left go on without all of them; the status says so."""
+        gone = [ONE, TWO, FOUR]
+        body = {"socket-addresses": gone, "accept-loss": True, "force": True}
+        for address in gone:
+            self.cluster.crash(address)
+        self.cluster.run(6.0)
+        answer = self.at(SIX, "PUT", "/kvsd/forget", body)
+        self.assertEqual((200, {"result": "forgotten"}), (answer.status, answer.body))
+        step = {"epoch": 2, "given-up": gone, "voters": 3}
+        status = self.get("/kvsd/status", SIX)
+        self.assertEqual(([step], None), (status["forced"], status["fenced"]))
+        self.cluster.restart(ONE)
+        self.cluster.run(5.0)
+        status = self.get("/kvsd/status", ONE)
+        self.assertIn("was given up by an operator", status["fenced"])
+        self.assertEqual((False, [status["fenced"]]), (status["ready"], status["reasons"]))
+
+    def test_bad_bodies(self) -> None:
+        """Nodes are named in one of two ways, and several of them by force only."""
+        named = "Object missing required field `socket-address`, or with force `socket-addresses`, and not both"
+        for body, error in (
+            ({}, named),
+            ({"socket-addresses": []}, named),
+            ({"socket-address": FOUR, "socket-addresses": [SIX]}, named),
+            ({"socket-addresses": [FOUR, SIX]}, "Without force nodes are forgotten one after another"),
+            ({"socket-addresses": ["x"]}, "socket-address is not IP:PORT"),
+        ):
+            self.assert_error(self.at(ONE, "PUT", "/kvsd/forget", {**body, "accept-loss": True}), 400, error)
 
     def test_not_known_yet(self) -> None:
         """Until that is known, it is null."""

@@ -6,6 +6,7 @@ has accepted stays what is accepted.
 from collections import defaultdict, deque
 from collections.abc import Sequence
 
+from kvsd.replication.branches import Forced
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.effects import Keep, SetConfiguration, SetPromise
 from kvsd.replication.messages import Accepted, Ballot, Message, Promised, Sender, Vote
@@ -15,6 +16,12 @@ from kvsd.simulate.monitor import Invariant, Monitor
 
 Promise = tuple[int, Ballot, Vote | None]
 NOTHING: Promise = (0, Ballot(), None)
+Base = tuple[int, tuple[Forced, ...]]
+"""A configuration by its epoch and the forced steps that led to it."""
+
+
+LONG_SECONDS = 4.5
+"""Who is given up has been silent for longer; a vote may take a while to be durable."""
 
 
 class Votes(Invariant):
@@ -22,19 +29,22 @@ class Votes(Invariant):
 
     def __init__(self, monitor: Monitor) -> None:
         super().__init__(monitor)
-        self._last: dict[Replica, Promise] = {}
+        self._last: dict[tuple[Replica, bool], Promise] = {}
         self._unsynced: dict[Replica, deque[tuple[int, Keep]]] = {}
-        self._durable: dict[bytes, Promise] = {}
+        self._durable: dict[tuple[bytes, bool], Promise] = {}
         self._epochs: dict[bytes, int] = {}
         """The latest epochs on disk."""
-        self._accepted: defaultdict[tuple[int, Ballot], set[str]] = defaultdict(set)
-        self._chosen: dict[int, tuple[Ballot, Configuration]] = {}
-        """What a majority was the first to accept as what follows an epoch."""
+        self._accepted: defaultdict[tuple[Base, Ballot], set[str]] = defaultdict(set)
+        self._chosen: dict[Base, tuple[Ballot, Configuration]] = {}
+        """What a majority was the first to accept as what follows a configuration."""
+        self._forced: dict[Base, Configuration] = {}
+        """What anybody was the first to accept of what was forced: by its epoch and by its steps, the last among them."""
 
     def started(self, replica: Replica, saved: Saved) -> None:
         """What the disk knows."""
         instance = replica.state.identity.instance
-        self._last[replica] = self._durable[instance] = saved.promise or NOTHING
+        for forced, promise in ((False, saved.promise), (True, saved.forced)):
+            self._last[replica, forced] = self._durable[instance, forced] = promise or NOTHING
         self._epochs[instance] = saved.configuration.epoch if saved.configuration else 0
         self._unsynced[replica] = deque()
 
@@ -43,7 +53,7 @@ class Votes(Invariant):
         for change in changes:
             if isinstance(change, SetPromise):
                 self._check_promise(replica, change)
-                self._last[replica] = (change.epoch, change.ballot, change.vote)
+                self._last[replica, change.ballot.is_forced] = (change.epoch, change.ballot, change.vote)
             if isinstance(change, SetPromise | SetConfiguration):
                 self._unsynced[replica].append((position, change))
 
@@ -55,7 +65,7 @@ class Votes(Invariant):
                 case SetConfiguration(configuration):
                     self._epochs[instance] = max(self._epochs[instance], configuration.epoch)
                 case SetPromise() as promise:
-                    self._durable[instance] = (promise.epoch, promise.ballot, promise.vote)
+                    self._durable[instance, promise.ballot.is_forced] = (promise.epoch, promise.ballot, promise.vote)
                     self._count(replica, promise)
                 case _:
                     pass
@@ -68,13 +78,13 @@ class Votes(Invariant):
             self.accuse("durable-first", f"{sender.address} spoke of epoch {sender.epoch}, which is not on its disk")
         for message in messages:
             if isinstance(message, Promised | Accepted):
-                epoch, ballot, vote = self._durable.get(sender.instance, NOTHING)
+                epoch, ballot, vote = self._durable.get((sender.instance, message.ballot.is_forced), NOTHING)
                 voted = vote.ballot if vote and isinstance(message, Accepted) else ballot
                 if epoch < message.epoch or (epoch == message.epoch and voted < message.ballot):
                     self.accuse("durable-first", f"{sender.address} spoke of a vote that is not on its disk: {message}")
 
     def _check_promise(self, replica: Replica, promise: SetPromise) -> None:
-        epoch, ballot, vote = self._last[replica]
+        epoch, ballot, vote = self._last[replica, promise.ballot.is_forced]
         if epoch != promise.epoch:
             return
         if promise.ballot < ballot or (vote and (promise.vote is None or promise.vote.ballot < vote.ballot)):
@@ -87,11 +97,37 @@ class Votes(Invariant):
         epoch, _, vote = promise
         if vote is None or replica.state.configuration is None or replica.state.epoch != epoch:
             return
+        if vote.ballot.is_forced:
+            self._count_forced(replica, vote)
+            return
         address, voters = replica.state.identity.address, replica.state.configuration.voters()
-        ballot, chosen = self._chosen.get(epoch, (vote.ballot, vote.configuration))
+        base = (epoch, replica.state.configuration.forced)
+        ballot, chosen = self._chosen.get(base, (vote.ballot, vote.configuration))
         if vote.ballot >= ballot and vote.configuration != chosen:
             self.accuse("decided-for-ever", f"{address} accepts another configuration after epoch {epoch}")
-        accepted = self._accepted[epoch, vote.ballot]
+        accepted = self._accepted[base, vote.ballot]
         accepted.add(address)
         if 2 * len(accepted.intersection(voters)) > len(voters):
-            self._chosen.setdefault(epoch, (vote.ballot, vote.configuration))
+            self._chosen.setdefault(base, (vote.ballot, vote.configuration))
+
+    def _count_forced(self, replica: Replica, vote: Vote) -> None:
+        """
+        What is forced says so, and of what is forced in one way nobody accepts two.
+
+        Nobody accepts it either who is given up by it, or who has heard of one of those lately.
+        """
+        address, configuration, mine = replica.state.identity.address, vote.configuration, replica.state.configuration
+        known = self._forced.setdefault((configuration.epoch, configuration.forced), configuration)
+        if not configuration.forced or configuration.forced[-1].epoch != configuration.epoch:
+            self.accuse(
+                "forced-says-so", f"{address} accepts epoch {configuration.epoch} by force, which does not say so"
+            )
+        if known != configuration:
+            self.accuse(
+                "forced-once", f"{address} accepts another configuration of epoch {configuration.epoch} by force"
+            )
+        for other in vote.ballot.given_up:
+            peer = replica.state.liveness.peers.get(other)
+            heard = peer.heard if peer else None
+            if mine and (other == address or (heard and replica.state.now.monotonic - heard < LONG_SECONDS)):
+                self.accuse("given-up-when-silent", f"{address} gives up {other}, of which it has heard lately")

@@ -32,11 +32,15 @@ class Repair(Invariant):
                     pass
 
     def _check_ops(self, replica: Replica, sender: Sender, message: PullOps) -> None:
-        """The puller may be further by now than when it asked, even after a start: it asks by what it has on disk."""
-        role = replica.state.roles.get(message.shard)
+        """
+        The puller may be further by now than when it asked, even after a start: it asks by what it has on disk.
+
+        Not where its disk was lost since.
+        """
+        role, me = replica.state.roles.get(message.shard), replica.state.identity.address
         gap = _gap(role.vector, message.ops) if role else None
-        if gap and self.monitor.trusting:
-            me, what = replica.state.identity.address, f"{gap.writer.hex()}:{gap.counter}"
+        if gap and self.monitor.trusting and (me, message.shard) not in self.monitor.dropped:
+            what = f"{gap.writer.hex()}:{gap.counter}"
             self.accuse("pull-without-gaps", f"{sender.address} gives {what} to {me}, which has not got all before it")
 
     def ticked(self, replica: Replica) -> None:

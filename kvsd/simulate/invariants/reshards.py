@@ -6,12 +6,14 @@ nothing comes of a shard that was said to be done with.
 from collections import defaultdict
 from collections.abc import Sequence
 
+from kvsd.replication.branches import Forced
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.effects import DropRole, Keep, LogOp, SetConfiguration, SetMarks, SetVector
 from kvsd.replication.marks import NO_MARKS, Final, Marks
 from kvsd.replication.placement import slot_of
 from kvsd.replication.record import Op, Record
 from kvsd.replication.replica import Replica
+from kvsd.replication.requests import Absent, Changed, Counted, Found, Outcome, Written
 from kvsd.replication.saved import Saved
 from kvsd.simulate.invariants.repeats import MANY
 from kvsd.simulate.monitor import Invariant, Monitor
@@ -45,16 +47,16 @@ class Roles(Invariant):
 
 
 class Chain(Invariant):
-    """Epochs follow one another, and no two configurations have the same."""
+    """Epochs follow one another, and no two configurations that were forced in the same way have the same."""
 
     def __init__(self, monitor: Monitor) -> None:
         super().__init__(monitor)
-        self._decided: dict[int, Configuration] = {}
-        self._epochs: dict[Replica, int] = {}
+        self._decided: dict[tuple[int, tuple[Forced, ...]], Configuration] = {}
+        self._last: dict[Replica, Configuration | None] = {}
 
     def started(self, replica: Replica, saved: Saved) -> None:
         """What the disk knows."""
-        self._epochs[replica] = saved.configuration.epoch if saved.configuration else 0
+        self._last[replica] = saved.configuration
 
     def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
         """Configurations are adopted, and ops issued."""
@@ -67,12 +69,19 @@ class Chain(Invariant):
                 case _:
                     pass
 
+    def decided(self, replica: Replica, outcome: Outcome) -> None:
+        """Who is fenced carries nothing out."""
+        if replica.state.fenced and isinstance(outcome, Found | Absent | Written | Counted | Changed):
+            self.accuse("fenced-does-nothing", f"{replica.state.identity.address} says {outcome}")
+
     def _adopted(self, replica: Replica, configuration: Configuration) -> None:
         address, epoch = replica.state.identity.address, configuration.epoch
-        if epoch < self._epochs[replica]:
-            self.accuse("epochs-increase", f"{address} goes back from epoch {self._epochs[replica]} to {epoch}")
-        self._epochs[replica] = epoch
-        known = self._decided.setdefault(epoch, configuration)
+        last, self._last[replica] = self._last[replica], configuration
+        if last and epoch < last.epoch:
+            self.accuse("epochs-increase", f"{address} goes back from epoch {last.epoch} to {epoch}")
+        elif last and last.forced != tuple(step for step in configuration.forced if step.epoch <= last.epoch):
+            self.accuse("branch-kept", f"{address} goes over to another branch with epoch {epoch}")
+        known = self._decided.setdefault((epoch, configuration.forced), configuration)
         if epoch > 1 and known != configuration:
             self.accuse("one-configuration-an-epoch", f"{address} adopted another configuration of epoch {epoch}")
         if configuration.pending is None:
@@ -82,6 +91,8 @@ class Chain(Invariant):
 
     def _issued(self, replica: Replica, op: Op) -> None:
         """Only a member writes, and for its clients only to slots that its shard owns and of which it has a copy."""
+        if replica.state.fenced:
+            self.accuse("fenced-does-nothing", f"{replica.state.identity.address} writes in {op.shard}")
         address, role, configuration = replica.state.identity.address, None, replica.state.configuration
         for own in replica.state.roles.values():
             role = own if own.writer == op.writer else role

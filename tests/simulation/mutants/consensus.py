@@ -5,7 +5,7 @@ Defects of consensus: what is decided is not decided for ever, or not by enough.
 from kvsd.replication.consensus import Consensus
 from kvsd.replication.durability import Durability
 from kvsd.replication.electorate import Electorate
-from kvsd.replication.membership import Membership
+from kvsd.replication.forks import Forks
 from kvsd.replication.voting import Voting
 from tests.simulation.mutants.planting import Plant, Planting
 
@@ -59,13 +59,13 @@ def decided_by_promises(planting: Planting) -> None:
 
 def decided_by_one(planting: Planting) -> None:
     """A configuration is decided when a majority has accepted it, not when the first voter has."""
-    enough = "self._electorate.is_quorum(attempt.accepted)"
+    enough = "self._electorate.is_quorum(attempt.accepted, attempt.ballot.given_up)"
     planting.rewrite(Consensus, "_count_acceptance", (enough, "attempt.accepted"))
 
 
 def older_configuration_adopted(planting: Planting) -> None:
     """Nobody goes back to an older configuration."""
-    planting.rewrite(Membership, "told", ("mine.epoch >= told.epoch", "mine.epoch == told.epoch"))
+    planting.rewrite(Forks, "is_followed_by", ("pass", "return told.epoch < mine.epoch"))
 
 
 def epoch_told_before_sync(planting: Planting) -> None:

@@ -12,6 +12,7 @@ from tests.simulation.mutants import (
     copies,
     delivery,
     durability,
+    forks,
     links,
     repair,
     reshards,
@@ -25,7 +26,7 @@ from tests.simulation.mutants import (
 from tests.simulation.mutants.planting import KINDS, KINDS_WITH_CHANGES, KINDS_WITH_OLD_DISKS, Mutant, Plant
 
 QUIET = (tokens, delivery, durability, restarts, winners, stability, repair, retries, links, concern, rows)
-RESTLESS = (changes, reshards, copies, consensus)
+RESTLESS = (changes, reshards, copies, consensus, forks)
 """Those of rules for a cluster that changes."""
 THEMES = (*QUIET, *RESTLESS)
 

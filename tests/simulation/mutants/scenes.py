@@ -20,6 +20,7 @@ from kvsd.replication.messages import (
 from kvsd.replication.requests import AddNode
 from tests.pure import ADDRESSES, PureCluster
 from tests.simulation.mutants import late_writes, learners
+from tests.simulation.mutants.fork_scenes import FORK_SCENES
 
 Scene = Callable[[], list[str]]
 ME, OTHER, THIRD = ADDRESSES[:3]
@@ -163,5 +164,6 @@ SCENES: dict[str, Scene] = {
     "half-a-copy-stays-after-a-start": learners.crash_during_a_copy,
     "copy-that-lacks-what-is-here": learners.written_during_a_copy,
     "collected-before-losses-settle": late_writes.deletion_before_losses_settle,
+    **FORK_SCENES,
 }
 """By the name of a defect, the scene that shows it."""
