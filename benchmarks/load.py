@@ -66,9 +66,10 @@ def get(key: str) -> bytes:
     return request("GET", f"/kvs/{key}")
 
 
-def put(key: str, value: str, token: str | None) -> bytes:
-    """A write that carries causal metadata."""
-    return request("PUT", f"/kvs/{key}", json.dumps({"value": value, "causal-metadata": token}).encode())
+def put(key: str, value: str, token: str | None, concern: str = "") -> bytes:
+    """A write that carries causal metadata, and may say how many replicas are to have it."""
+    path = f"/kvs/{key}?w={concern}" if concern else f"/kvs/{key}"
+    return request("PUT", path, json.dumps({"value": value, "causal-metadata": token}).encode())
 
 
 def base64_text(text: str) -> str:
@@ -103,9 +104,9 @@ def tokens_of(address: str) -> list[str]:
     return tokens
 
 
-def writes_of(keys: Sequence[str], value: str, tokens: Sequence[str]) -> list[bytes]:
+def writes_of(keys: Sequence[str], value: str, tokens: Sequence[str], concern: str = "") -> list[bytes]:
     """A write of each key, by one session after the other."""
-    return [put(key, value, tokens[number % len(tokens)]) for number, key in enumerate(keys)]
+    return [put(key, value, tokens[number % len(tokens)], concern) for number, key in enumerate(keys)]
 
 
 def pipelined(requests: Sequence[bytes], depth: int) -> list[bytes]:
