@@ -20,7 +20,7 @@ from kvsd.insight import Insight
 from kvsd.journal import Journal
 from kvsd.links import Links
 from kvsd.oversight import Oversight
-from kvsd.ports import Change, Storage, Table, Transport
+from kvsd.ports import Change, Storage, StorageError, Table, Transport
 from kvsd.replication.effects import Effect, Halt, Note, Now, Reply, Send, Write
 from kvsd.replication.liveness import Fate
 from kvsd.replication.messages import Message, Sender
@@ -189,7 +189,8 @@ class Node:
         """Stop for good."""
         if not self._stopped:
             self._stopped = True
-            _log.failure("the node stops: an event failed", failure=failure)
+            if not failure.check(StorageError):  # which says it all, and is nobody's mistake here
+                _log.failure("the node stops: an event failed", failure=failure)
             self._crash(f"the node stops: {failure.getErrorMessage()}")
 
     # Effects

@@ -177,8 +177,8 @@ def _with_seldom(name: str, kinds: Sequence[str], nodes: int, until: float) -> l
         if chance.random() < SELDOM[kind]:
             begun = chance.uniform(FOUNDING_SECONDS + 1, until / 2)
             some, degree = tuple(chance.sample(range(nodes), 2)), round(chance.random(), 3)
-            tries = [begun + n for n in range(10)]
-            faults += [Fault(kind, round(at, 3), 10.0, some, degree) for at in tries]
+            tries = [round(begun + n, 3) for n in range(10) if begun + n < until]
+            faults += [Fault(kind, at, round(min(10.0, until - at), 3), some, degree) for at in tries]
     return faults
 
 

@@ -2,7 +2,6 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.ports import StorageError
 from kvsd.replication.effects import Halt
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Outcome
@@ -299,7 +298,6 @@ class EndTests(MachineTests):
         self.small.later(0.5)
         self.assertEqual(["none"], [answer.kind for answer in answers])
         self.assertIsNone(self.machine.run)
-        self.assertEqual(1, len(self.flushLoggedErrors(StorageError)))
         self.small.later(4)
         self.put()
         self.assert_good()

@@ -2,7 +2,6 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.ports import StorageError
 from kvsd.simulate.history import Violation
 from tests.simulation.mutants import concern, hunting, registry, restarts
 from tests.simulation.mutants.__main__ import line, summary
@@ -72,10 +71,6 @@ class PlantingTests(SynchronousTestCase):
 
 class HuntTests(SynchronousTestCase):
     """Defects that the first schedules show."""
-
-    def tearDown(self) -> None:
-        """That disks fail is part of the schedules."""
-        self.flushLoggedErrors(StorageError)
 
     def test_right_code(self) -> None:
         """Without a defect these schedules break nothing."""
