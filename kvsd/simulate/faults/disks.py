@@ -87,15 +87,23 @@ def _stale_disk(scene: Scene, fault: Fault) -> End | None:
 
 
 def _is_remembered(scene: Scene, machine: Machine) -> bool:
-    """Whether all other nodes are well, and every write of a node is on the disk of another member of its shard."""
+    """
+    Whether all other nodes are well, and remember what this one has.
+
+    Each of its writes is on the disk of another member of its shard, and some node was told of all that it holds: by what
+    it has not reported yet it leaves writes out of tokens itself, and nobody could tell it that it had that once.
+    """
     now = scene.clock.seconds()
     runs = [other.run for other in scene.machines if other is not machine and other.run]
     if machine.run is None or len(runs) < len(scene.machines) - 1 or any(run.is_busy(now) for run in runs):
         return False
+    peers = [run.replica.state.liveness.peers.get(machine.address) for run in runs]
     for shard, role in machine.run.replica.state.roles.items():
         roles = [run.replica.state.roles.get(shard) for run in runs]
         counter = role.vector.get(role.writer, 0)
         if all(other is None or other.durable.get(role.writer, 0) < counter for other in roles):
+            return False
+        if all(peer is None or peer.reported.get(role.writer, 0) < sum(role.durable.values()) for peer in peers):
             return False
     return True
 

@@ -165,6 +165,8 @@ class Covers(Invariant):
                     if op.writer == role:
                         self._check_final(replica, op)
                     self._writes[op.writer][op.counter] = op.record
+                case LogOp(_, _, op):
+                    self._writes[op.writer].pop(op.counter, None)  # a write of that dot was lost in a crash, unseen
                 case SetMarks(role, marks):
                     self._check_marks(replica, role, marks)
                 case _:
