@@ -54,6 +54,7 @@ class EveryKindTests(FaultTests):
         """Have a fault happen while clients write, and end."""
         for number in range(WRITES):
             self.put(number % 3, f"{number % 5}")
+        self.small.later(1)  # for reports of what all have
         end = self.begin(kind, degree, (0, 1, 2))
         for number in range(12):
             self.small.call(number % 3, Ask("put", f"{number % 5}", f"{kind} {number}", (), 0.0, ""))
@@ -128,6 +129,7 @@ class NothingToBreakTests(FaultTests):
         end = self.begin("loss")
         self.assertIsNone(self.apply("stale-disk"))
         end()
+        self.small.later(1)  # for a report of what it has
         self.assertIsNotNone(self.apply("stale-disk"))
 
 

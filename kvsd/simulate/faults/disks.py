@@ -80,6 +80,8 @@ def _stale_disk(scene: Scene, fault: Fault) -> End | None:
     old = machine.disk.backup
     if old is None or machine.right or not (scene.is_calm() and _is_remembered(scene, machine)):
         return None
+    if not _is_reported(scene, machine):
+        return None
     scene.keep_calm(MEETING_SECONDS)
     scene.distrust()
     machine.put_back(old)
@@ -87,25 +89,33 @@ def _stale_disk(scene: Scene, fault: Fault) -> End | None:
 
 
 def _is_remembered(scene: Scene, machine: Machine) -> bool:
-    """
-    Whether all other nodes are well, and remember what this one has.
-
-    Each of its writes is on the disk of another member of its shard, and some node was told of all that it holds: by what
-    it has not reported yet it leaves writes out of tokens itself, and nobody could tell it that it had that once.
-    """
+    """Whether all other nodes are well, and every write of a node is on the disk of another member of its shard."""
     now = scene.clock.seconds()
     runs = [other.run for other in scene.machines if other is not machine and other.run]
     if machine.run is None or len(runs) < len(scene.machines) - 1 or any(run.is_busy(now) for run in runs):
         return False
-    peers = [run.replica.state.liveness.peers.get(machine.address) for run in runs]
     for shard, role in machine.run.replica.state.roles.items():
         roles = [run.replica.state.roles.get(shard) for run in runs]
         counter = role.vector.get(role.writer, 0)
         if all(other is None or other.durable.get(role.writer, 0) < counter for other in roles):
             return False
-        if all(peer is None or peer.reported.get(role.writer, 0) < sum(role.durable.values()) for peer in peers):
-            return False
     return True
+
+
+def _is_reported(scene: Scene, machine: Machine) -> bool:
+    """
+    Whether some other node was told of all that a node holds.
+
+    By what it has not reported yet it leaves writes out of tokens itself, and nobody could tell it that it had that once.
+    """
+    assert machine.run is not None, "it runs, as all do"
+    runs = [other.run for other in scene.machines if other is not machine and other.run]
+    peers = [run.replica.state.liveness.peers.get(machine.address) for run in runs]
+    roles = machine.run.replica.state.roles.values()
+    return all(
+        any(peer and peer.reported.get(role.writer, 0) >= sum(role.durable.values()) for peer in peers)
+        for role in roles
+    )
 
 
 def _wiped_disk(scene: Scene, fault: Fault) -> End | None:
