@@ -1,9 +1,7 @@
 """What becomes of changes that clients ask for, and what they are answered."""
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from kvsd.replication.administration import MAX_ASKED
-from kvsd.replication.configuration import NOT_ENOUGH_NODES, Configuration
+from kvsd.replication.configuration import NOT_ENOUGH_NODES
 from kvsd.replication.limits import Limits
 from kvsd.replication.messages import Heartbeat, Message, Prepare, Push, TellConfiguration
 from kvsd.replication.requests import (
@@ -13,7 +11,6 @@ from kvsd.replication.requests import (
     Begun,
     Changed,
     ForgetNode,
-    Outcome,
     Overloaded,
     Refused,
     RemoveNode,
@@ -23,14 +20,17 @@ from kvsd.replication.requests import (
 )
 from kvsd.replication.wishes import NO_SUCH_NODE, NO_SUCH_SHARD
 from tests.pure import ADDRESSES, PureCluster, with_limits
+from tests.pure_case import PureCase
 from tests.unit.test_membership import NEW, newcomer
 
 ONE, TWO, THREE, FOUR = ADDRESSES[:4]
 OTHER = "10.0.0.8:8090"
 SOON = with_limits(change_seconds=2.0, reshard_seconds=2.0)
+DOWN = Limits().down_seconds + 0.5
+"""Who was killed so many seconds ago is down, as everybody sees it."""
 
 
-class AdministrationCase(SynchronousTestCase):
+class AdministrationCase(PureCase):
     """Four nodes with two shards."""
 
     def setUp(self) -> None:
@@ -39,24 +39,6 @@ class AdministrationCase(SynchronousTestCase):
     def found(self, limits: Limits | None = None) -> None:
         """Found the cluster."""
         self.cluster = PureCluster(4, 2, limits).founded()
-
-    def outcome(self, request: Request, at: str = ONE, seconds: float = 4.0) -> Outcome | None:
-        """What a node answers within some seconds."""
-        ticket = self.cluster.submit(at, request)
-        self.cluster.run(seconds)
-        return self.cluster.sites[at].outcomes.get(ticket)
-
-    def configuration(self, at: str = ONE) -> Configuration:
-        """The configuration that a node goes by."""
-        configuration = self.cluster.sites[at].replica.state.configuration
-        assert configuration is not None
-        return configuration
-
-    def crash(self, *addresses: str) -> None:
-        """Kill nodes, and let the others notice."""
-        for address in addresses:
-            self.cluster.crash(address)
-        self.cluster.run(self.cluster.limits.down_seconds + 0.5)
 
 
 class AnsweredTests(AdministrationCase):
@@ -79,7 +61,7 @@ class AnsweredTests(AdministrationCase):
 
     def test_remove_what_is_down(self) -> None:
         """A node that is down is not in the view, and is forgotten rather than removed."""
-        self.crash(FOUR)
+        self.crash(FOUR, seconds=DOWN)
         self.assertEqual(Unknown(NO_SUCH_NODE), self.outcome(RemoveNode(FOUR)))
         self.assertIn(FOUR, self.configuration().nodes)
 
@@ -88,7 +70,7 @@ class AnsweredTests(AdministrationCase):
         text = f"{FOUR} is up: remove it instead, which loses nothing"
         self.assertEqual(Refused(text), self.outcome(ForgetNode(FOUR)))
         self.assertEqual(Unknown(NO_SUCH_NODE), self.outcome(ForgetNode(NEW)))
-        self.crash(FOUR)
+        self.crash(FOUR, seconds=DOWN)
         self.assertEqual(Changed(), self.outcome(ForgetNode(FOUR)))
         self.assertEqual(["s1"], [loss.shard for loss in self.configuration().lost.values()])
         self.assertEqual(Unknown(NO_SUCH_NODE), self.outcome(ForgetNode(FOUR)))

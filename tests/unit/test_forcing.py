@@ -1,9 +1,6 @@
 """What an operator can force where most voters are gone, and what becomes of nodes that were given up or are on a lost branch."""
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from kvsd.replication.branches import Forced
-from kvsd.replication.configuration import Configuration
 from kvsd.replication.messages import Announce, Heartbeat
 from kvsd.replication.requests import (
     AddNode,
@@ -12,45 +9,26 @@ from kvsd.replication.requests import (
     ForgetNode,
     Found,
     GiveUp,
-    Outcome,
     Overloaded,
     Refused,
-    Request,
     Unassigned,
     Unknown,
 )
 from kvsd.replication.saved import Saved
 from kvsd.replication.wishes import NO_SUCH_NODE
 from tests.pure import ADDRESSES, PureCluster
+from tests.pure_case import PureCase
 
 ONE, TWO, THREE, FOUR, FIVE = ADDRESSES[:5]
 NEW, ANOTHER = "10.0.0.98:8090", "10.0.0.99:8090"
 
 
-class ForcingCase(SynchronousTestCase):
+class ForcingCase(PureCase):
     """A cluster most of whose voters fall silent."""
 
     def found(self, nodes: int, shards: int = 1) -> None:
         """Found the cluster."""
         self.cluster = PureCluster(nodes, shards).founded()
-
-    def crash(self, *addresses: str, seconds: float = 6.0) -> None:
-        """Kill nodes, and let some time pass."""
-        for address in addresses:
-            self.cluster.crash(address)
-        self.cluster.run(seconds)
-
-    def outcome(self, request: Request, at: str = ONE, seconds: float = 5.0) -> Outcome | None:
-        """What a node answers within some seconds."""
-        ticket = self.cluster.submit(at, request)
-        self.cluster.run(seconds)
-        return self.cluster.sites[at].outcomes.get(ticket)
-
-    def configuration(self, at: str = ONE) -> Configuration:
-        """The configuration that a node goes by."""
-        configuration = self.cluster.sites[at].replica.state.configuration
-        assert configuration is not None
-        return configuration
 
     def fenced(self, *addresses: str) -> list[str]:
         """Which of these nodes are fenced."""
