@@ -6,7 +6,6 @@ evenly over all nodes that take requests.  Clusters are asked in turns; the othe
 status 1 where a promise is broken.
 """
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +17,11 @@ import click
 
 from benchmarks.answers import deliver
 from benchmarks.load import Load, Measure, Samples, Wrk, ask, get, rounds, tokens_of, writes_of
-from benchmarks.options import measured, need
+from benchmarks.options import Plot, measured
 from benchmarks.others import ETCD, WEBDIS, etcd, etcd_ways, webdis, webdis_ways
 from benchmarks.plots import bars, figure, save
 from benchmarks.processes import Children, Server
-from benchmarks.report import Report, Sheet, compared, end, ratio
+from benchmarks.report import Report, Sheet, compared, ratio
 
 ONE, MAJORITY = "kvsd 1 x 3", "kvsd 1 x 3, w=majority"
 RIGHT, WRONG = "kvsd 2 x 3, right shard", "kvsd 2 x 3, wrong shard"
@@ -177,12 +176,9 @@ def plot(samples: Samples, path: Path) -> None:
 
 @click.command()
 @measured("cluster", rounds=5, seconds=2)
-def main(count: int, seconds: float, markdown: bool, page: bool, path: Path) -> None:
+def main(report: Report, directory: Path, count: int, seconds: float) -> Plot:
     """Measure requests a second and CPU time a request of clusters of kvsd and of others."""
-    need("wrk")
-    report = Report("cluster", markdown=markdown, page=page)
-    with tempfile.TemporaryDirectory(prefix="kvsd-cluster-") as directory:
-        samples, idle, missing = measure(Path(directory), count, seconds, report.tell)
+    samples, idle, missing = measure(directory, count, seconds, report.tell)
     for what in ("GET", "PUT"):
         for connections in CONNECTIONS:
             heading = asked(what, connections)
@@ -193,7 +189,8 @@ def main(count: int, seconds: float, markdown: bool, page: bool, path: Path) -> 
     report.add(sheet)
     report.no_failures(samples)
     promise(report, samples)
-    end(report, partial(plot, samples), path, missing)
+    report.add(*missing)
+    return partial(plot, samples)
 
 
 if __name__ == "__main__":

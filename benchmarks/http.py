@@ -5,7 +5,6 @@ All are asked the same by the same load; each has one core.  The others answer f
 before it answers a PUT.  Exit status 1 where a promise is broken.
 """
 
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,10 +15,10 @@ import click
 
 from benchmarks.answers import deliver
 from benchmarks.load import Load, Samples, Wrk, get, rounds, tokens_of, writes_of
-from benchmarks.options import measured, need
+from benchmarks.options import Plot, measured
 from benchmarks.plots import bars, figure, save
 from benchmarks.processes import HOST, SERVER_CORE, Children, Server, free_ports, knows_reactor
-from benchmarks.report import Report, compared, end, ratio
+from benchmarks.report import Report, compared, ratio
 
 KLEIN, ASGI, NODE = "plain Klein", "uvicorn, bare ASGI", "Node http"
 KVSD, KVSD_UVLOOP = "kvsd", "kvsd on uvloop"
@@ -123,19 +122,17 @@ def plot(samples: Samples, path: Path) -> None:
 
 @click.command()
 @measured("http", rounds=5, seconds=2)
-def main(count: int, seconds: float, markdown: bool, page: bool, path: Path) -> None:
+def main(report: Report, directory: Path, count: int, seconds: float) -> Plot:
     """Measure requests a second and CPU time a request of kvsd and of others."""
-    need("wrk")
-    report = Report("http", markdown=markdown, page=page)
-    with tempfile.TemporaryDirectory(prefix="kvsd-http-") as directory:
-        samples, missing = measure(Path(directory), count, seconds, report.tell)
+    samples, missing = measure(directory, count, seconds, report.tell)
     for what in ASKED:
         timed = what in (GET, PUT)  # wrk does not time requests that are sent ahead
         report.add(compared(f"{what}, {CONNECTIONS} connections", what, NAMES, KLEIN, samples, timed=timed))
     aims(report, samples)
     report.no_failures(samples)
     promise(report, samples)
-    end(report, partial(plot, samples), path, missing)
+    report.add(*missing)
+    return partial(plot, samples)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ to sync one write of a bare file.  Exit status 1 where a promise is broken.
 """
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,10 +20,10 @@ import click
 from benchmarks.answers import deliver
 from benchmarks.generator import Latencies, at_rate, quantile
 from benchmarks.load import Load, Wrk, get, tokens_of, writes_of
-from benchmarks.options import measured, need
+from benchmarks.options import Plot, measured
 from benchmarks.plots import COLORS, FAINT, figure, save
 from benchmarks.processes import SERVER_CORE, Children, Server, knows_reactor, pinned_here
-from benchmarks.report import Report, Sheet, end
+from benchmarks.report import Report, Sheet
 
 ONE, ONE_UVLOOP, THREE = "one node", "one node on uvloop", "1 x 3"
 ASKED = ("GET", "PUT")
@@ -203,15 +202,13 @@ def plot(rounds: Rounds, syncs: Sequence[Sequence[float]], path: Path) -> None:
 
 @click.command()
 @measured("latency", rounds=5, seconds=2)
-def main(count: int, seconds: float, markdown: bool, page: bool, path: Path) -> None:
+def main(report: Report, directory: Path, count: int, seconds: float) -> Plot:
     """Measure latencies at a constant rate."""
-    need("wrk")
-    report = Report("latency", markdown=markdown, page=page)
-    with tempfile.TemporaryDirectory(prefix="kvsd-latency-") as directory:
-        rounds, syncs, missing = measure(Path(directory), count, seconds, report.tell)
+    rounds, syncs, missing = measure(directory, count, seconds, report.tell)
     report.add(sheet(rounds, syncs))
     promise(report, rounds, syncs)
-    end(report, partial(plot, rounds, syncs), path, missing)
+    report.add(*missing)
+    return partial(plot, rounds, syncs)
 
 
 if __name__ == "__main__":

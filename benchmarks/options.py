@@ -1,9 +1,10 @@
 """
-The options that all programs with rounds have.
+What all programs with rounds have: their options, and how they begin and end.
 """
 
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,22 @@ import click
 from benchmarks.answers import RefusedError
 from benchmarks.load import LoadError
 from benchmarks.processes import ServerError
+from benchmarks.report import Report, end
 from kvsd.local.cluster import ClusterError, end_on_signals
 
+Plot = Callable[[Path], object]
+"""Draws what was measured into a file."""
 
-def measured(name: str, *, rounds: int, seconds: float) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+
+def measured(
+    name: str, *, rounds: int, seconds: float, needs: Sequence[str] = ("wrk",)
+) -> Callable[[Callable[..., Plot]], Callable[..., None]]:
     """
-    ``--rounds``, ``--seconds``, ``--markdown``, ``--page`` and ``--plot``, with these defaults.
+    A program of this name, with ``--rounds``, ``--seconds``, ``--markdown``, ``--page`` and ``--plot``.
 
-    Where a server can't be started or does not answer as it has to, the program ends with that and status 1.
+    What is decorated gets the report to fill, an empty directory that is removed when it returns, the rounds, the
+    seconds and the values of its own options; it returns what draws the plot.  Where a program that it needs is not
+    there, or a server can't be started or does not answer as it has to, all ends with that and status 1.
     """
     default = Path(__file__).with_name(f"{name}.png")
     options = [
@@ -33,14 +42,19 @@ def measured(name: str, *, rounds: int, seconds: float) -> Callable[[Callable[..
         click.option("--plot", "path", default=default, type=click.Path(path_type=Path), help="Where the plot goes."),
     ]
 
-    def add(main: Callable[..., Any]) -> Callable[..., Any]:
+    def add(main: Callable[..., Plot]) -> Callable[..., None]:
         @wraps(main)
-        def run(**values: Any) -> Any:
+        def run(*, markdown: bool, page: bool, path: Path, **values: Any) -> None:
             end_on_signals()
+            for program in needs:
+                need(program)
+            report = Report(name, markdown=markdown, page=page)
             try:
-                return main(**values)
+                with tempfile.TemporaryDirectory(prefix=f"kvsd-{name}-") as directory:
+                    plot = main(report, Path(directory), **values)
             except (ClusterError, LoadError, RefusedError, ServerError) as error:
                 raise click.ClickException(f"BROKEN: {error}") from error
+            end(report, plot, path)
 
         for option in reversed(options):
             run = option(run)

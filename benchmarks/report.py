@@ -6,11 +6,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import click
 from rich.console import Console
@@ -224,9 +223,8 @@ def tick_error(seconds: float, rate: float) -> float:
     return 1e6 * TICK_SECONDS / (seconds * rate)
 
 
-def end(report: Report, plot: Callable[[Path], Any], path: Path, missing: Iterable[str] = ()) -> None:
+def end(report: Report, plot: Callable[[Path], object], path: Path) -> None:
     """Draw, print, and end the program: status 1 where a promise was not kept."""
-    report.add(*missing)
     try:
         plot(path)
         report.tell(f"plot: {path}")

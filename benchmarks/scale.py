@@ -6,7 +6,6 @@ tokens grow.  The last two are measured in this process, on the code that a node
 Exit status 1 where a cost grows more than promised.
 """
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -20,10 +19,10 @@ from benchmarks.answers import deliver
 from benchmarks.cores import held_back, token_entries
 from benchmarks.generator import deliver_all, in_sessions
 from benchmarks.load import Load, Measure, Samples, Wrk, get, put, request, rounds, tokens_of, writes_of
-from benchmarks.options import measured, need
+from benchmarks.options import Plot, measured
 from benchmarks.plots import curves, figure, save
 from benchmarks.processes import Children, Server
-from benchmarks.report import Report, Sheet, end, middle
+from benchmarks.report import Report, Sheet, middle
 
 KEYS, SIZES, SESSIONS, REPLICAS = "keys", "bytes of a value", "sessions", "replicas"
 HELD, ENTRIES = "writes held back", "entries of a token"
@@ -203,12 +202,9 @@ def foretold(points: Mapping[float, Sequence[float]]) -> tuple[list[float], list
 @click.command()
 @measured("scale", rounds=5, seconds=1)
 @click.option("--most-keys", default=KEY_COUNTS[-1], show_default=True, help="No node gets more keys than this.")
-def main(count: int, seconds: float, markdown: bool, page: bool, path: Path, most_keys: int) -> None:
+def main(report: Report, directory: Path, count: int, seconds: float, most_keys: int) -> Plot:
     """Measure what a request costs as everything around it grows."""
-    need("wrk")
-    report = Report("scale", markdown=markdown, page=page)
-    with tempfile.TemporaryDirectory(prefix="kvsd-scale-") as directory:
-        samples, bytes_a_key = measure(Path(directory), count, seconds, most_keys, report.tell)
+    samples, bytes_a_key = measure(directory, count, seconds, most_keys, report.tell)
     report.add(*sheets(samples), f"a key takes {bytes_a_key:,.0f} bytes of a node's memory, its recent writes included")
     report.no_failures(samples)
     for asked in ("GET", "PUT"):
@@ -229,7 +225,7 @@ def main(count: int, seconds: float, markdown: bool, page: bool, path: Path, mos
         )
     what = "a write held back: CPU time with 10,000 of them over that with 10"
     report.promise(what, growth(samples, HELD, HELD_COUNTS[1]), GROWTH, at_most=True)
-    end(report, partial(plot, samples), path)
+    return partial(plot, samples)
 
 
 if __name__ == "__main__":

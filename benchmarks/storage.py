@@ -5,7 +5,6 @@ Each commit is waited for before the next one.  CPU time is that of this process
 """
 
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -20,10 +19,10 @@ from zope.interface import implementer
 
 from benchmarks.generator import quantile
 from benchmarks.load import Measure, Sample, Samples, rounds
-from benchmarks.options import measured
+from benchmarks.options import Plot, measured
 from benchmarks.plots import COLORS, curves, figure, save
 from benchmarks.processes import SERVER_CORE, pinned_here
-from benchmarks.report import Report, Sheet, compared, end, middle
+from benchmarks.report import Report, Sheet, compared, middle
 from kvsd.ports import Change, Table
 from kvsd.storage.datadir import read_boot_id
 from kvsd.storage.rocks_storage import RocksStorage
@@ -145,13 +144,12 @@ def plot(samples: Samples, path: Path) -> None:
 
 
 @click.command()
-@measured("storage", rounds=5, seconds=0.5)
+@measured("storage", rounds=5, seconds=0.5, needs=())
 @click.option("--entries", default=100_000, show_default=True, help="Entries of the database that is opened and read.")
-def main(count: int, seconds: float, markdown: bool, page: bool, path: Path, entries: int) -> None:
+def main(report: Report, directory: Path, count: int, seconds: float, entries: int) -> Plot:
     """Measure commits, and what opening and reading takes."""
-    report = Report("storage", markdown=markdown, page=page)
-    with tempfile.TemporaryDirectory(prefix="kvsd-storage-") as directory, pinned_here(SERVER_CORE):
-        disk = Disk(Path(directory), seconds, entries)
+    with pinned_here(SERVER_CORE):
+        disk = Disk(directory, seconds, entries)
         measures = disk.measures()
         samples = rounds(count, measures, measures.values(), report.tell)
         disk.close()
@@ -168,7 +166,7 @@ def main(count: int, seconds: float, markdown: bool, page: bool, path: Path, ent
             f"{middle(took, 'cpu_us') * each / 1e3:,.1f}",
         )
     report.add(sheet)
-    end(report, partial(plot, samples), path)
+    return partial(plot, samples)
 
 
 if __name__ == "__main__":
