@@ -43,7 +43,7 @@ class Insight:
 
     def unready(self) -> list[str]:
         """Why this node can't serve, in words; nothing if it can."""
-        reasons = [self._replica.routing.unassigned() or self._meeting()]
+        reasons = [self._replica.routing.assignment.lacking() or self._meeting()]
         if self._state.disk.full:
             reasons.append("the disk is full: writes are refused")
         if not self._state.stamps.are_trustworthy():

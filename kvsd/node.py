@@ -25,7 +25,7 @@ from kvsd.replication.effects import Effect, Halt, Note, Now, Reply, Send, Write
 from kvsd.replication.liveness import Fate
 from kvsd.replication.messages import Message, Sender
 from kvsd.replication.replica import Replica
-from kvsd.replication.requests import Outcome, Overloaded, Request
+from kvsd.replication.requests import Get, Outcome, Overloaded, Request
 from kvsd.tokens import Tokens
 from kvsd.turn import EndOfTurn
 from kvsd.wire import entries
@@ -70,7 +70,8 @@ class Node:
         self.tokens = Tokens(replica.state, secret)
         self._replica = replica
         self._reactor = reactor
-        self._wall_ms = wall_ms
+        self.now = lambda: Now(reactor.seconds(), wall_ms())
+        """The time."""
         self.insight = Insight(replica, self.now)
         self.oversight = Oversight(replica, self.insight, self.now)
         self._storage = storage
@@ -117,10 +118,6 @@ class Node:
         await self._transport.close()
         await self._storage.close()
 
-    def now(self) -> Now:
-        """The time."""
-        return Now(self._reactor.seconds(), self._wall_ms())
-
     # What the doors ask
 
     def submit(self, request: Request, answered: Callable[[Outcome], None]) -> Callable[[], None]:
@@ -133,9 +130,22 @@ class Node:
         if self._stopping:
             answered(Overloaded("This node is shutting down; try another one"))
             return nothing
+        if isinstance(request, Get) and (outcome := self.read(request)):
+            answered(outcome)
+            return nothing
         ticket = self._askers.admit(answered)
         self._act(partial(self._replica.submit, ticket, request, self.now()))
         return partial(self._askers.forget, ticket)
+
+    def read(self, request: Get) -> Outcome | None:
+        """What a read is answered, where the replica can say that at once; else None, and it is to be submitted."""
+        try:
+            return (
+                None if self._stopping or self._stopped else self._replica.serving.reader.at_once(request, self.now())
+            )
+        except Exception:
+            self._fail(Failure())
+            return None
 
     def ask(self, request: Request) -> Deferred[Outcome]:
         """The same as a Deferred; cancelling it says that nobody waits for the answer."""

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from kvsd.insight import Insight
 from kvsd.node import Node
 from kvsd.replication.causality import Dependencies
-from kvsd.replication.requests import Outcome, Request, Unassigned
+from kvsd.replication.requests import Absent, Found, Get, Outcome, Request, Unassigned
 from kvsd.replication.token import Token, TokenCodec
 from kvsd.status import Status
 from kvsd.tokens import Tokens
@@ -86,6 +86,12 @@ class FakeNode(Node):
         self.open: list[Deferred[Outcome]] = []
         self.given_up: list[Request] = []
         self.received: list[bytes] = []
+
+    def read(self, request: Get) -> Outcome | None:
+        if self.failure or not isinstance(self.outcome, Found | Absent):
+            return None
+        self.asked.append(request)
+        return self.outcome
 
     def submit(self, request: Request, answered: Callable[[Outcome], None]) -> Callable[[], None]:
         self.asked.append(request)

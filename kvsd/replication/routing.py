@@ -2,11 +2,11 @@
 Routing: a request is carried out here, at another replica, or waits; routing goes before waiting.
 """
 
+from kvsd.replication.assignment import Assignment
 from kvsd.replication.candidates import Candidates
 from kvsd.replication.concern import Concerns
 from kvsd.replication.effects import Now, Ticket
 from kvsd.replication.forwarding import Forwarding, Forwards
-from kvsd.replication.meeting import Meeting
 from kvsd.replication.messages import AskConfiguration
 from kvsd.replication.outbox import Asker, Remote
 from kvsd.replication.past import Past
@@ -38,14 +38,14 @@ class Routing:
         self._waiting = waiting
         self._forwards = forwards
         self._candidates = Candidates(state)
-        self._meeting = Meeting(state)
+        self.assignment = Assignment(state)
         self._past = Past(state)
         self._asked: float | None = None
         """When the other nodes were last asked for a later configuration (monotonic seconds)."""
 
     def route(self, ticket: Ticket, request: Question, now: Now) -> None:
         """Have a client's request carried out somewhere."""
-        reason = self.unassigned()
+        reason = self.assignment.lacking()
         if reason and (self._state.configuration is None or not isinstance(request, CountKeys)):
             self._state.out.answer(ticket, Unassigned(reason))
         elif not isinstance(request, CountKeys):
@@ -60,7 +60,7 @@ class Routing:
             self._serve_or_forward(ticket, role, request, now)
             return
         shard = self._shard(request)
-        refusal = self._serving.vet(shard, request.token, now)
+        refusal = self._serving.vetting.vet(shard, request.token, now)
         if isinstance(refusal, Unmet):
             self._await_configuration(ticket, request, refusal, now)
         elif refusal:
@@ -84,32 +84,6 @@ class Routing:
         tenure, shard = self._state.shard_of(request.key)
         role = self._state.serving(shard)
         return role if role and self._past.is_ready(role.marks, tenure) else None
-
-    def unassigned(self) -> str:
-        """Why this node can't serve any key, in words; empty if it can."""
-        state = self._state
-        placed = state.roster is not None and state.roster.is_placed and not (state.contested or state.fenced)
-        if not placed and (reason := self._misplaced()):
-            return reason
-        return "this node was started again and is meeting the other nodes" if self._meeting.is_on() else ""
-
-    def _misplaced(self) -> str:
-        """Why this node has no place among those that serve, in words; empty if it has one."""
-        state = self._state
-        me = state.identity.address
-        if state.fenced:
-            return state.fenced
-        if state.usurped:
-            return f"{me} was founded with another data directory; this one is not part of the cluster"
-        if state.configuration is None:
-            return "no configuration is known yet"
-        if state.epoch > 1 and me not in state.configuration.nodes:
-            return "this node was removed from the cluster, or was not added to it yet"
-        if state.configuration.member(me) is None:
-            return "this node was not added to a shard"
-        if not state.founded:
-            return "the cluster is forming: a majority of the view has not answered yet"
-        return ""
 
     def _shard(self, request: Question) -> str:
         return request.shard if isinstance(request, CountKeys) else self._state.shard_of(request.key)[1]
@@ -145,7 +119,7 @@ class Routing:
 
     def carry_out(self, asker: Remote, request: Question, now: Now) -> None:
         """A forwarded request: it is carried out here or not at all."""
-        reason = self.unassigned()
+        reason = self.assignment.lacking()
         role = None if reason else self._role(request)
         if role is None:
             self._state.out.answer(asker, Unassigned(reason or f"not a member of {self._shard(request)}, or not ready"))

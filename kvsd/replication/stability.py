@@ -30,11 +30,14 @@ class Stability:
         self._state = state
         self._reports = Reports(state)
         self._known: dict[str, VersionVector] = {}
+        self.reports = 0
+        """How often there were other reports: while that stays the same, so does what is stable."""
         self._cleaned: float | None = None
 
     def refresh(self) -> None:
         """Reports have changed."""
         self._known.clear()
+        self.reports += 1
 
     def vector(self, shard: str) -> VersionVector:
         """What every member of the shard is known to have; nothing, while a report is missing."""

@@ -12,10 +12,12 @@ from twisted.python.failure import Failure
 
 from kvsd.metrics import Metrics
 from kvsd.node import Node
-from kvsd.replication.requests import KeyRequest, Outcome, Overloaded
+from kvsd.replication.requests import Get, KeyRequest, Outcome, Overloaded
 from kvsd.resources.asking import Said, preferred_wait, read_request
 from kvsd.resources.door import Headers, Rejected, Reply, RequestLimits, internal_error, too_large
-from kvsd.resources.outcomes import key_answer
+from kvsd.resources.outcomes import Answer, Answers
+
+BUSY = Overloaded("Too many requests are under way at this node; try again later")
 
 _HONOURED = frozenset({"found", "created", "replaced", "deleted", "absent", "unmet", "unconfirmed"})
 
@@ -29,86 +31,104 @@ class Desk:
         self.under_way = 0
         self.seconds = clock.seconds
         self.count = metrics.observe_request
+        self._answers = Answers(node.tokens.encode)
 
-    def ask(self, verb: str, key: str, said: Said, body: bytes | None, tell: Callable[[Reply], None]) -> "Call":
+    def ask(self, verb: str, key: str, said: Said, body: bytes | None, tell: Callable[[Reply], None]) -> "Call | None":
         """
         Have a request answered: its verb, its key as one percent-encoded segment, what its headers say, and its body.
 
-        No body (None) is one that was too large to be kept.  ``tell`` gets the reply, once: in this call or later, or
-        not at all if the call is cancelled before.  It may not raise.
+        No body (None) is one that was too large to be kept.  ``tell`` gets the reply, once: in this call, which returns
+        None then; or later, or not at all if the call that is returned is cancelled before.  It may not raise.
         """
-        call = Call(self, verb, said, tell)
+        started = self.seconds()
         try:
             if body is None:
                 raise too_large(self.limits.max_body_bytes)
-            asked = call.asked = read_request(verb, key, said, body, self.limits, self.node.tokens.decode)
-            if self.under_way >= self.limits.in_flight:
-                call.hear(Overloaded("Too many requests are under way at this node; try again later"))
-            else:
-                self.under_way += 1
-                call.under_way = True
-                call.forget = self.node.submit(asked, call.hear)
+            asked = read_request(verb, key, said, body, self.limits, self.node.tokens.decode)
+            outcome = self._at_once(asked)
+            if outcome is None:
+                return Call(self, verb, said, asked, started, tell).begun()
+            label, reply = self.answer(asked, outcome, said)
         except Rejected as rejected:
-            call.end("too-large" if rejected.reply.status == 413 else "bad-request", rejected.reply)
+            label, reply = "too-large" if rejected.reply.status == 413 else "bad-request", rejected.reply
         except Exception:
-            call.end("error", internal_error(Failure()))
-        return call
+            label, reply = "error", internal_error(Failure())
+        self.count(verb, label, self.seconds() - started)
+        tell(reply)
+        return None
+
+    def _at_once(self, asked: KeyRequest) -> Outcome | None:
+        """The outcome of a request that nothing has to be begun for."""
+        if self.under_way >= self.limits.in_flight:
+            return BUSY
+        return self.node.read(asked) if isinstance(asked, Get) else None
+
+    def answer(self, asked: KeyRequest, outcome: Outcome, said: Said) -> Answer:
+        """What a client is answered."""
+        answer = self._answers.to(asked, outcome)
+        return _confirmed(answer, said) if said.prefer else answer
 
 
 class Call:
-    """A request about a key, from its arrival to its answer."""
+    """A request about a key that is under way at the node."""
 
-    __slots__ = ("_desk", "_said", "_started", "_tell", "_verb", "asked", "forget", "over", "under_way")
+    __slots__ = ("_asked", "_desk", "_forget", "_over", "_said", "_started", "_tell", "_verb")
 
-    asked: KeyRequest
-    """What was asked of the node, if it got as far as that."""
-    forget: Callable[[], None]
+    _forget: Callable[[], None]
     """Tells the node that nobody waits any more."""
 
-    def __init__(self, desk: Desk, verb: str, said: Said, tell: Callable[[Reply], None]) -> None:
+    def __init__(
+        self, desk: Desk, verb: str, said: Said, asked: KeyRequest, started: float, tell: Callable[[Reply], None]
+    ) -> None:
         self._desk = desk
         self._verb = verb
         self._said = said
+        self._asked = asked
+        self._started = started
         self._tell = tell
-        self._started = desk.seconds()
-        self.under_way = False
-        """Whether it counts among the requests that are under way at the node."""
-        self.over = False
+        self._over = False
         """Whether it was answered or cancelled."""
 
-    def hear(self, outcome: Outcome) -> None:
+    def begun(self) -> "Call | None":
+        """Put the request to the node; returns the call, or None if it was answered at once."""
+        self._desk.under_way += 1
+        try:
+            self._forget = self._desk.node.submit(self._asked, self._hear)
+        except Exception:
+            self._end("error", internal_error(Failure()))
+        return None if self._over else self
+
+    def _hear(self, outcome: Outcome) -> None:
         """The node has an outcome."""
         try:
-            label, reply = key_answer(self.asked, outcome, self._desk.node.tokens.encode)
-            if self._said.prefer:
-                reply = _confirmed(label, reply, self._said)
+            label, reply = self._desk.answer(self._asked, outcome, self._said)
         except Exception:
             label, reply = "error", internal_error(Failure())
-        self.end(label, reply)
+        self._end(label, reply)
 
-    def end(self, label: str, reply: Reply | None) -> None:
+    def _end(self, label: str, reply: Reply | None) -> None:
         """This is the answer; None where the client did not wait for it."""
         desk = self._desk
-        self.over = True
-        if self.under_way:
-            desk.under_way -= 1
+        self._over = True
+        desk.under_way -= 1
         desk.count(self._verb, label, desk.seconds() - self._started)
         if reply is not None:
             self._tell(reply)
 
     def cancel(self) -> None:
-        """The client has hung up while its request was under way."""
-        if not self.over:
-            self.forget()
-            self.end("hung-up", None)
+        """The client has hung up."""
+        if not self._over:
+            self._forget()
+            self._end("hung-up", None)
 
 
-def _confirmed(label: str, reply: Reply, said: Said) -> Reply:
-    """The reply, with the preference that was applied."""
+def _confirmed(answer: Answer, said: Said) -> Answer:
+    """The answer, with the preference that was applied."""
+    label, reply = answer
     wait = preferred_wait(said.prefer)
     if wait is None or label not in _HONOURED:
-        return reply
-    return reply._replace(headers=reply.headers + _applied(wait))
+        return answer
+    return Answer(label, reply._replace(headers=reply.headers + _applied(wait)))
 
 
 def _applied(wait: int) -> Headers:

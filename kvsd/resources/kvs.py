@@ -41,7 +41,11 @@ class Keys:
         return await self._serve("DELETE", request, key)
 
     async def _serve(self, verb: str, request: Request, key: str) -> bytes:
-        told: Deferred[Reply] = Deferred(lambda _: call.cancel())
+        def gone(_: object) -> None:
+            assert call is not None, "only who waits can leave"
+            call.cancel()
+
+        told: Deferred[Reply] = Deferred(gone)
         body = kept_body(request, self._desk.limits.max_body_bytes)
         call = self._desk.ask(verb, key, said_in(request.requestHeaders, request.args or {}), body, told.callback)
         return answer(request, await told)

@@ -150,9 +150,7 @@ class LaneChannel(Channel):
         if not request.verb:
             self._tell(_heard(desk, request.body))
             return
-        call = desk.ask(request.verb, request.key, request.said, request.body, self._tell)
-        if not call.over:
-            self._call = call
+        self._call = desk.ask(request.verb, request.key, request.said, request.body, self._tell)
 
     def _tell(self, reply: Reply) -> None:
         """A request is answered; if it took its time, the next ones follow."""

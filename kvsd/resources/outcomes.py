@@ -3,7 +3,7 @@ What a client is answered: the table from outcomes to replies.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 from msgspec.json import Encoder
@@ -34,6 +34,9 @@ from kvsd.resources.door import RETRY_AFTER, Headers, Reply, error_reply, json_r
 
 EncodeToken = Callable[[Token], str]
 
+MAX_KNOWN: Final = 4096
+MAX_KNOWN_BYTES: Final = 1024
+
 _encode = Encoder().encode
 _WRITER_DIGITS = 4
 _ABSENT = "Key does not exist"
@@ -59,6 +62,33 @@ class Answer(NamedTuple):
 
     label: str
     reply: Reply
+
+
+class Answers:
+    """
+    Answers to requests about keys; those to the reads of one row, which have the same outcome, are made once.
+
+    Of these at most so many are remembered, of ordinary size: the oldest goes first.
+    """
+
+    def __init__(self, encode: EncodeToken) -> None:
+        self._encode = encode
+        self._known: dict[int, tuple[Found, Answer]] = {}
+        """By the identity of the outcome, which is kept here for as long as it is to be known by that."""
+
+    def to(self, asked: KeyRequest, outcome: Outcome) -> Answer:
+        """The answer to what was asked."""
+        if not isinstance(outcome, Found):
+            return key_answer(asked, outcome, self._encode)
+        known = self._known.get(id(outcome))
+        if known is not None:
+            return known[1]
+        answer = key_answer(asked, outcome, self._encode)
+        if len(outcome.value) <= MAX_KNOWN_BYTES:
+            self._known[id(outcome)] = outcome, answer
+            if len(self._known) > MAX_KNOWN:
+                del self._known[next(iter(self._known))]
+        return answer
 
 
 def key_answer(asked: KeyRequest, outcome: Outcome, encode: EncodeToken) -> Answer:

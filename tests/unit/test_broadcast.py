@@ -130,7 +130,7 @@ class BroadcastTests(SynchronousTestCase):
         self.hear(TellConfiguration(self.cluster.configuration))
         self.hear(Heartbeat(1, 0, 0, {"10.9.9.9:1": 5}, {"s9": vector}, {"10.9.9.9:1": b"another instance"}, {}))
         self.assertEqual({}, self.role(self.third).vector)
-        self.assertEqual("", self.cluster.sites[self.third].replica.routing.unassigned())
+        self.assertEqual("", self.cluster.sites[self.third].replica.routing.assignment.lacking())
         self.cluster.put(self.first, "key", "1", EMPTY)
         self.assertIsInstance(self.cluster.get(self.third, "key"), Found)
 

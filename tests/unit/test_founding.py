@@ -20,7 +20,7 @@ class FoundingTests(SynchronousTestCase):
         cluster.run(1.0)
         for site in cluster.live():
             self.assertEqual(list(ADDRESSES), site.replica.state.liveness.view(cluster.time))
-            self.assertEqual("", site.replica.routing.unassigned())
+            self.assertEqual("", site.replica.routing.assignment.lacking())
 
     def test_minority_does_not_serve(self) -> None:
         """Without a majority of the view no node serves: it might be one that lost its disk."""
@@ -108,7 +108,7 @@ class FoundingTests(SynchronousTestCase):
         cluster.restart(third)
         cluster.boot(first, b"another instance")
         cluster.run(5.0)
-        self.assertNotEqual("", cluster.sites[first].replica.routing.unassigned())
+        self.assertNotEqual("", cluster.sites[first].replica.routing.assignment.lacking())
 
     def test_nothing_of_a_wiped_node_reaches_the_others(self) -> None:
         """What a wiped node reports is not taken for the reports of the one that it was."""
@@ -152,5 +152,5 @@ class FoundingTests(SynchronousTestCase):
             cluster.crash(address)
         cluster.run(2.0)
         for lone in cluster.live():
-            self.assertNotEqual("", lone.replica.routing.unassigned())
+            self.assertNotEqual("", lone.replica.routing.assignment.lacking())
         self.assertIn("other-cluster", [note.event for note in cluster.sites[ADDRESSES[1]].notes])

@@ -6,8 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvsd.replication.configuration import Shard
 from kvsd.replication.messages import Heartbeat, Push
 from kvsd.replication.requests import Absent, Found, Get, Overloaded, Put, Refused, StorageFull, Unmet, Written
-from kvsd.replication.serving import NOT_ISSUED
 from kvsd.replication.token import EMPTY, Token
+from kvsd.replication.vetting import NOT_ISSUED
 from tests.pure import PureCluster, with_limits
 
 
@@ -83,7 +83,7 @@ class ServingTests(SynchronousTestCase):
             shard = Shard(members=(places[member],), departed=(places[departed],))
             replica.state.adopt(replace(before, epoch=before.epoch + 1, shards={**before.shards, "s0": shard}))
             token = Token(before.epoch, 0, {"s0": {places[gone].writer: 5}})
-            answers[node] = replica.serving.vet("s1", token, replica.state.now)
+            answers[node] = replica.serving.vetting.vet("s1", token, replica.state.now)
         self.assertEqual({departed: None, member: Refused(NOT_ISSUED)}, answers)
 
     def test_write_with_an_unmet_dependency_changes_nothing(self) -> None:

@@ -8,10 +8,10 @@ from kvsd.replication.causality import writer_id
 from kvsd.replication.node_duties import NodeDuties
 from kvsd.replication.reports import Reports
 from kvsd.replication.roster import Roster
-from kvsd.replication.serving import Serving
 from kvsd.replication.shard_duties import ShardDuties
 from kvsd.replication.stability import Stability
 from kvsd.replication.state import State
+from kvsd.replication.vetting import Vetting
 from tests.simulation.mutants.planting import Plant, Planting
 
 # Epochs
@@ -19,7 +19,7 @@ from tests.simulation.mutants.planting import Plant, Planting
 
 def token_epoch_ignored(planting: Planting) -> None:
     """A token of a later configuration is judged only by who knows that configuration."""
-    planting.rewrite(Serving, "vet", ("token.epoch > state.epoch", "False"))
+    planting.rewrite(Vetting, "vet", ("token.epoch > state.epoch", "False"))
 
 
 def reports_of_any_epoch(planting: Planting) -> None:

@@ -6,6 +6,7 @@ from kvsd.journal import Journal
 from kvsd.replication.broadcast import Broadcast
 from kvsd.replication.giving import Giving
 from kvsd.replication.heartbeats import Heartbeats
+from kvsd.replication.reader import Reader
 from kvsd.replication.reading import Reading
 from kvsd.replication.role import Role
 from kvsd.replication.serving import Serving
@@ -14,7 +15,7 @@ from tests.simulation.mutants.planting import Plant, Planting
 
 def read_before_sync(planting: Planting) -> None:
     """A read shows a version only once it is durable."""
-    planting.rewrite(Serving, "_get", ("role.store.reading.position_of((tenure, request.key))", "0"))
+    planting.rewrite(Reader, "shown", ("role.store.reading.position_of(name)", "0"))
 
 
 def written_before_sync(planting: Planting) -> None:

@@ -3,13 +3,13 @@ Defects of forced changes: nodes are given up too easily, or the branches of a f
 """
 
 from kvsd.replication import changes, forks
+from kvsd.replication.assignment import Assignment
 from kvsd.replication.branches import Kinship, Steps, kinship
 from kvsd.replication.consensus import Consensus
 from kvsd.replication.electorate import Electorate
 from kvsd.replication.forks import Forks
 from kvsd.replication.membership import Membership
 from kvsd.replication.replica import Replica
-from kvsd.replication.routing import Routing
 from kvsd.replication.state import State
 from kvsd.replication.voting import Voting
 from kvsd.replication.wishes import Wishes
@@ -71,7 +71,7 @@ def other_side_not_looked_for(planting: Planting) -> None:
 def fenced_serves(planting: Planting) -> None:
     """Who is fenced serves nothing."""
     planting.rewrite(Replica, "submit", ("if self.state.fenced:", "if False:"))
-    planting.rewrite(Routing, "unassigned", ("(state.contested or state.fenced)", "state.contested"))
+    planting.rewrite(Assignment, "lacking", ("(state.contested or state.fenced)", "state.contested"))
     planting.rewrite(State, "serving", ("and not self.fenced", ""))
 
 

@@ -14,6 +14,7 @@ from tests.simulation.mutants import (
     durability,
     forks,
     links,
+    readers,
     repair,
     reshards,
     restarts,
@@ -25,7 +26,7 @@ from tests.simulation.mutants import (
 )
 from tests.simulation.mutants.planting import KINDS, KINDS_WITH_CHANGES, KINDS_WITH_OLD_DISKS, Mutant, Plant
 
-QUIET = (tokens, delivery, durability, restarts, winners, stability, repair, retries, links, concern, rows)
+QUIET = (tokens, delivery, durability, restarts, winners, stability, repair, retries, links, concern, rows, readers)
 RESTLESS = (changes, reshards, copies, consensus, forks)
 """Those of rules for a cluster that changes."""
 THEMES = (*QUIET, *RESTLESS)
@@ -41,7 +42,7 @@ def _named(plants: Iterable[Plant], kinds: tuple[str, ...], *, restless: bool = 
 MUTANTS: dict[str, Mutant] = {
     **_named((plant for theme in QUIET for plant in theme.DEFECTS), KINDS),
     **_named((plant for theme in RESTLESS for plant in theme.DEFECTS), KINDS_WITH_CHANGES, restless=True),
-    **_named(concern.AMONG_CHANGES, KINDS_WITH_CHANGES, restless=True),
+    **_named((*concern.AMONG_CHANGES, *readers.AMONG_CHANGES), KINDS_WITH_CHANGES, restless=True),
     **_named(restarts.ON_OLD_DISKS, KINDS_WITH_OLD_DISKS),
 }
 """The defects, by the names of the functions that plant them; the docstring of each is the rule that it breaks."""

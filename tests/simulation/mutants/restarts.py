@@ -2,12 +2,12 @@
 Defects of a start: what a node knew before is not taken up again, or an old copy of it is.
 """
 
+from kvsd.replication.assignment import Assignment
 from kvsd.replication.carried_out import Requests
 from kvsd.replication.collected import Collected
 from kvsd.replication.heartbeats import Heartbeats
 from kvsd.replication.oplog import OpLog
 from kvsd.replication.role import Role
-from kvsd.replication.routing import Routing
 from kvsd.replication.state import State
 from tests.simulation.mutants.delivery import LOGGED
 from tests.simulation.mutants.planting import Plant, Planting
@@ -44,7 +44,7 @@ def old_disk_not_noticed(planting: Planting) -> None:
 
 def served_before_meeting(planting: Planting) -> None:
     """A node that was started again serves only when others have had the time to say that they remember more of it."""
-    planting.rewrite(Routing, "unassigned", ("self._meeting.is_on()", "False"))
+    planting.rewrite(Assignment, "lacking", ("self._meeting.is_on()", "False"))
 
 
 def reported_before_meeting(planting: Planting) -> None:

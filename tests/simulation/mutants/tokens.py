@@ -4,16 +4,18 @@ Defects of serving: tokens that are not gone by, or that don't say what their cl
 
 from kvsd.replication import serving
 from kvsd.replication.forwarding import Forwarding
+from kvsd.replication.reader import Reader
 from kvsd.replication.role import Role
 from kvsd.replication.serving import Serving
 from kvsd.replication.stability import Stability
+from kvsd.replication.vetting import Vetting
 from tests.simulation.mutants.delivery import AFTER_CAUSES
 from tests.simulation.mutants.planting import Plant, Planting
 
 
 def token_unchecked(planting: Planting) -> None:
     """A request is served only where all that its token depends on in the key's shard is there."""
-    planting.rewrite(Serving, "_unmet", ("self._past.lacking(role, tenure, token)", "{}"))
+    planting.rewrite(Vetting, "_unmet", ("self._past.lacking(role, tenure, token)", "{}"))
     planting.rewrite(Role, "apply", AFTER_CAUSES)
 
 
@@ -25,12 +27,12 @@ def dependencies_not_stored(planting: Planting) -> None:
 
 def read_without_dependencies(planting: Planting) -> None:
     """The token of a read names what the version that it saw depends on."""
-    planting.rewrite(Serving, "_having_seen", ("unstable(record.dependencies)", "{}"))
+    planting.rewrite(Reader, "having_seen", ("unstable(record.dependencies)", "{}"))
 
 
 def read_without_dot(planting: Planting) -> None:
     """The token of a read names the version that it saw."""
-    planting.rewrite(Serving, "_having_seen", ("unstable({origin.shard: {origin.writer: origin.counter}})", "{}"))
+    planting.rewrite(Reader, "having_seen", ("unstable({origin.shard: {origin.writer: origin.counter}})", "{}"))
 
 
 def written_without_dot(planting: Planting) -> None:
@@ -41,23 +43,23 @@ def written_without_dot(planting: Planting) -> None:
 def deletion_not_seen(planting: Planting) -> None:
     """The token of a read that finds a key deleted names the deletion."""
     planting.rewrite(
-        Serving,
-        "_get",
+        Reader,
+        "shown",
         (
-            "return Attempt(Absent(shard, token), position)",
-            "return Attempt(Absent(shard, self._stability.pruned(request.token)), position)",
+            "return Absent(role.shard, seen), position",
+            "return Absent(role.shard, self._stability.pruned(token)), position",
         ),
     )
 
 
 def repeat_without_dot(planting: Planting) -> None:
     """The answer to a request that was carried out before names what it wrote."""
-    planting.rewrite(Serving, "_repeated", ("self._having_seen(request.token, earlier)", "request.token"))
+    planting.rewrite(Serving, "_repeated", ("self.reader.having_seen(request.token, earlier)", "request.token"))
 
 
 def token_forgets_its_past(planting: Planting) -> None:
     """The token of an answer names all that the request's token named and that is not stable."""
-    planting.rewrite(Serving, "_having_seen", ("unstable(token.dependencies)", "{}"))
+    planting.rewrite(Reader, "having_seen", ("unstable(token.dependencies)", "{}"))
     planting.rewrite(serving, "having_written", ("dict(record.dependencies)", "{}"))
 
 

@@ -1,0 +1,40 @@
+"""
+Assignment: whether this node has a place among those that serve.
+"""
+
+from kvsd.replication.meeting import Meeting
+from kvsd.replication.state import State
+
+
+class Assignment:
+    """What stands in the way of serving."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._meeting = Meeting(state)
+
+    def lacking(self) -> str:
+        """Why this node can't serve any key, in words; empty if it can."""
+        state = self._state
+        placed = state.roster is not None and state.roster.is_placed and not (state.contested or state.fenced)
+        if not placed and (reason := self._misplaced()):
+            return reason
+        return "this node was started again and is meeting the other nodes" if self._meeting.is_on() else ""
+
+    def _misplaced(self) -> str:
+        """Why this node has no place among those that serve, in words; empty if it has one."""
+        state = self._state
+        me = state.identity.address
+        if state.fenced:
+            return state.fenced
+        if state.usurped:
+            return f"{me} was founded with another data directory; this one is not part of the cluster"
+        if state.configuration is None:
+            return "no configuration is known yet"
+        if state.epoch > 1 and me not in state.configuration.nodes:
+            return "this node was removed from the cluster, or was not added to it yet"
+        if state.configuration.member(me) is None:
+            return "this node was not added to a shard"
+        if not state.founded:
+            return "the cluster is forming: a majority of the view has not answered yet"
+        return ""

@@ -1,0 +1,73 @@
+"""
+Reading: the version that won, and the client's token, raised by all that this version depends on.
+"""
+
+from kvsd.replication.assignment import Assignment
+from kvsd.replication.causality import join_dependencies
+from kvsd.replication.effects import Now
+from kvsd.replication.past import Past
+from kvsd.replication.placement import Tenure
+from kvsd.replication.record import Record
+from kvsd.replication.requests import Absent, Found, Get, Outcome, Unmet
+from kvsd.replication.role import Role
+from kvsd.replication.shown import Shown
+from kvsd.replication.stability import Stability
+from kvsd.replication.state import State
+from kvsd.replication.token import Token
+from kvsd.replication.vetting import Vetting
+
+
+class Reader:
+    """Reads at this node's own roles; nothing changes by that."""
+
+    def __init__(self, state: State, stability: Stability, vetting: Vetting) -> None:
+        self._state = state
+        self._stability = stability
+        self._vetting = vetting
+        self._assignment = Assignment(state)
+        self._past = Past(state)
+        self._shown = Shown()
+
+    def at_once(self, request: Get, now: Now) -> Outcome | None:
+        """
+        The outcome of a read that can be carried out here and now, and that depends on nothing that is not durable yet.
+
+        None where it takes more than that.
+        """
+        if self._assignment.lacking():
+            return None
+        tenure, shard = self._state.shard_of(request.key)
+        role = self._state.serving(shard)
+        if role is None or not self._past.is_ready(role.marks, tenure):
+            return None
+        outcome, after = self.read(role, tenure, request, now)
+        return None if after or isinstance(outcome, Unmet) else outcome
+
+    def read(self, role: Role, tenure: Tenure, request: Get, now: Now) -> tuple[Outcome, int]:
+        """The outcome of a read of a key that is in a tenure, and the position that it depends on."""
+        refusal = self._vetting.refusal(role, tenure, request.token, now)
+        return (refusal, 0) if refusal else self.shown(role, tenure, request.key, request.token)
+
+    def shown(self, role: Role, tenure: Tenure, key: str, token: Token) -> tuple[Outcome, int]:
+        """What a client with a token is shown of a key, and the position that it depends on."""
+        state, name, row = self._state, (tenure, key), role.store.get(tenure, key)
+        if row is None:
+            return Absent(role.shard, self._stability.pruned(token)), 0
+        position = role.store.reading.position_of(name)
+        if found := self._shown.again(name, row, token, state.epoch, self._stability.reports):
+            return found, position
+        seen = self.having_seen(token, row.record)
+        if row.record.value is None:
+            return Absent(role.shard, seen), position
+        found = Found(role.shard, seen, row.record.value)
+        self._shown.keep(name, row, token, found, self._stability.reports)
+        return found, position
+
+    def having_seen(self, token: Token, record: Record) -> Token:
+        """The token of a client that was shown a record: its dot and all that it depends on, without what is stable."""
+        unstable, origin = self._stability.unstable, record.origin
+        seen = unstable(token.dependencies)
+        if record.dependencies:
+            join_dependencies(seen, unstable(record.dependencies))
+        join_dependencies(seen, unstable({origin.shard: {origin.writer: origin.counter}}))
+        return Token(max(token.epoch, record.epoch, self._state.epoch), max(token.hlc, record.hlc), seen)

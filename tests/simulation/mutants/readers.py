@@ -1,0 +1,42 @@
+"""
+Defects of what readers are shown once more: it is not what they would see by now.
+"""
+
+from kvsd.replication.reader import Reader
+from kvsd.replication.shown import Shown
+from tests.simulation.mutants.planting import Plant, Planting
+
+
+def old_row_shown(planting: Planting) -> None:
+    """What was shown of a key is shown again only where the same row is still there."""
+    planting.rewrite(Shown, "again", ("shown.row is not row or ", ""))
+
+
+def shown_in_a_later_epoch(planting: Planting) -> None:
+    """What was shown in an epoch is not shown in the next one."""
+    planting.rewrite(Shown, "again", ("seen.epoch != epoch or ", ""))
+
+
+def shown_to_who_has_seen_more(planting: Planting) -> None:
+    """Who has seen something is not given a token that lacks it."""
+    planting.rewrite(Shown, "again", (" or token.dependencies", ""), ("token.hlc > seen.hlc or ", ""))
+
+
+def shown_while_meeting(planting: Planting) -> None:
+    """A read is answered at once only by a node that may serve."""
+    planting.rewrite(Reader, "at_once", ("if self._assignment.lacking():", "if False:"))
+
+
+def read_at_once_before_sync(planting: Planting) -> None:
+    """A read is answered at once only where what it saw is durable."""
+    planting.rewrite(Reader, "at_once", ("if after or ", "if "))
+
+
+AMONG_CHANGES: list[Plant] = [shown_in_a_later_epoch]
+"""Defects that show only where the configuration changes."""
+DEFECTS: list[Plant] = [
+    old_row_shown,
+    shown_to_who_has_seen_more,
+    shown_while_meeting,
+    read_at_once_before_sync,
+]
