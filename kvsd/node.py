@@ -71,7 +71,6 @@ class Node:
         self._replica = replica
         self._reactor = reactor
         self.now = lambda: Now(reactor.seconds(), wall_ms())
-        """The time."""
         self.insight = Insight(replica, self.now)
         self.oversight = Oversight(replica, self.insight, self.now)
         self._storage = storage

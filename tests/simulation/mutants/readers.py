@@ -12,11 +12,6 @@ def old_row_shown(planting: Planting) -> None:
     planting.rewrite(Shown, "again", ("shown.row is not row or ", ""))
 
 
-def shown_in_a_later_epoch(planting: Planting) -> None:
-    """What was shown in an epoch is not shown in the next one."""
-    planting.rewrite(Shown, "again", ("seen.epoch != epoch or ", ""))
-
-
 def shown_to_who_has_seen_more(planting: Planting) -> None:
     """Who has seen something is not given a token that lacks it."""
     planting.rewrite(Shown, "again", (" or token.dependencies", ""), ("token.hlc > seen.hlc or ", ""))
@@ -32,8 +27,6 @@ def read_at_once_before_sync(planting: Planting) -> None:
     planting.rewrite(Reader, "at_once", ("if after or ", "if "))
 
 
-AMONG_CHANGES: list[Plant] = [shown_in_a_later_epoch]
-"""Defects that show only where the configuration changes."""
 DEFECTS: list[Plant] = [
     old_row_shown,
     shown_to_who_has_seen_more,

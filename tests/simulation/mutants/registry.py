@@ -42,7 +42,7 @@ def _named(plants: Iterable[Plant], kinds: tuple[str, ...], *, restless: bool = 
 MUTANTS: dict[str, Mutant] = {
     **_named((plant for theme in QUIET for plant in theme.DEFECTS), KINDS),
     **_named((plant for theme in RESTLESS for plant in theme.DEFECTS), KINDS_WITH_CHANGES, restless=True),
-    **_named((*concern.AMONG_CHANGES, *readers.AMONG_CHANGES), KINDS_WITH_CHANGES, restless=True),
+    **_named(concern.AMONG_CHANGES, KINDS_WITH_CHANGES, restless=True),
     **_named(restarts.ON_OLD_DISKS, KINDS_WITH_OLD_DISKS),
 }
 """The defects, by the names of the functions that plant them; the docstring of each is the rule that it breaks."""
