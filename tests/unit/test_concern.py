@@ -341,20 +341,20 @@ class MembershipTests(LearnersCase):
         """Found the cluster and have a node learn."""
         self.found()
         self.cluster.cut = without(PullOps, PullRows, to=NEW)
-        self.change(AddMember("s0", NEW))
+        self.outcome(AddMember("s0", NEW))
         self.assertEqual([NEW], self.learners())
 
     def write(self, concern: Concern) -> int:
         """The first node is asked to write a key of its shard."""
         return self.cluster.submit(FIRST, Put(self.keys[0], b"2", EMPTY, concern=concern, within=20))
 
-    def outcome(self, ticket: int) -> Outcome | None:
+    def answered(self, ticket: int) -> Outcome | None:
         """What the first node has answered."""
         return self.cluster.sites[FIRST].outcomes.get(ticket)
 
     def assert_written(self, ticket: int, replicas: int, of: int) -> None:
         """A write was answered, and so many replicas have it."""
-        outcome = self.outcome(ticket)
+        outcome = self.answered(ticket)
         assert isinstance(outcome, Written), outcome
         self.assertEqual((replicas, of), (outcome.replicas, outcome.of))
 
@@ -368,7 +368,7 @@ class MembershipTests(LearnersCase):
         self.cluster.run(0.5)
         acknowledged = [sender for sender, _, message in self.cluster.sent if isinstance(message, Acknowledged)]
         self.assertEqual({NEW}, set(acknowledged))
-        self.assertEqual(([NEW], None), (self.learners(), self.outcome(ticket)))
+        self.assertEqual(([NEW], None), (self.learners(), self.answered(ticket)))
         self.cluster.cut = lambda _, to, message: isinstance(message, Prepare)
         self.cluster.run(3.0)
         self.assert_written(ticket, 2, of=2)
@@ -377,7 +377,7 @@ class MembershipTests(LearnersCase):
         """A majority of two is both; of three it is two, and a learner that became a member is as good as the other."""
         self.cluster.cut = lambda _, to, m: to == THIRD and isinstance(m, Push | PullOps)
         ticket = self.write("majority")
-        self.assertIsNone(self.outcome(ticket))
+        self.assertIsNone(self.answered(ticket))
         self.cluster.run(5.0)
         self.assertEqual([], self.learners())
         self.assert_written(ticket, 2, of=3)
@@ -390,7 +390,7 @@ class MembershipTests(LearnersCase):
         self.cluster.cut = lambda _, to, message: to == THIRD and isinstance(message, Push | PullOps)
         ticket = self.write("all")
         self.cluster.run(0.5)
-        self.assertIsNone(self.outcome(ticket))
+        self.assertIsNone(self.answered(ticket))
         self.cluster.submit(FIRST, RemoveNode(THIRD))
         self.cluster.run(3.0)
         self.assert_written(ticket, 2, of=2)

@@ -1,7 +1,5 @@
 """What is done to the configuration without anybody asking for it, and what is said where it can't be done yet."""
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from kvsd.replication.changes import ChangeRefused
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.duties import Duties
@@ -19,13 +17,14 @@ from kvsd.replication.messages import (
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import AddNode, ForgetNode, RemoveNode, Reshard
 from tests.pure import ADDRESSES, PureCluster
+from tests.pure_case import PureCase
 from tests.unit.test_membership import NEW, newcomer, without
 
 ONE, TWO, THREE, FOUR = ADDRESSES[:4]
 ANOTHER = b"another instance"
 
 
-class DutiesCase(SynchronousTestCase):
+class DutiesCase(PureCase):
     """Four nodes with two shards; the odd ones are members of s0."""
 
     def setUp(self) -> None:
@@ -38,12 +37,6 @@ class DutiesCase(SynchronousTestCase):
     def duty(self, name: str, at: str = ONE) -> Duty:
         """What became of a duty at a node."""
         return self.replica(at).duties.log[name]
-
-    def configuration(self, at: str = ONE) -> Configuration:
-        """The configuration that a node goes by."""
-        configuration = self.replica(at).state.configuration
-        assert configuration is not None
-        return configuration
 
     def proposers(self) -> set[str]:
         """Who has proposed anything since the last call."""

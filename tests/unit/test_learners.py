@@ -1,8 +1,5 @@
 """Learners: nodes on their way to become members of a shard that others serve."""
 
-from twisted.trial.unittest import SynchronousTestCase
-
-from kvsd.replication.configuration import Configuration
 from kvsd.replication.limits import Limits
 from kvsd.replication.messages import Forward, Forwarded, PullOps, PullRows, Push
 from kvsd.replication.requests import (
@@ -12,19 +9,19 @@ from kvsd.replication.requests import (
     Found,
     Get,
     RemoveNode,
-    Request,
     Reshard,
     Unassigned,
 )
 from kvsd.replication.token import EMPTY, Token
 from tests.pure import ADDRESSES, PureCluster, Site, with_limits
+from tests.pure_case import PureCase
 from tests.unit.test_membership import NEW, newcomer, without
 
 FIRST, SECOND, THIRD, FOURTH = ADDRESSES[:4]
 NO_LOG = with_limits(page_rows=8, log_bytes=1, upkeep_seconds=0.2)
 
 
-class LearnersCase(SynchronousTestCase):
+class LearnersCase(PureCase):
     """Four nodes with two shards and thirty keys, and a fifth node that has no place."""
 
     def found(self, limits: Limits | None = None) -> None:
@@ -39,21 +36,9 @@ class LearnersCase(SynchronousTestCase):
         """The shard of a key."""
         return self.cluster.sites[FIRST].replica.state.shard_of(key)[1]
 
-    def configuration(self, at: str = FIRST) -> Configuration:
-        """The configuration that a node goes by."""
-        configuration = self.cluster.sites[at].replica.state.configuration
-        assert configuration is not None
-        return configuration
-
     def learners(self, shard: str = "s0") -> list[str]:
         """Who is learning a shard."""
         return [member.node for member in self.configuration().shards[shard].learners]
-
-    def change(self, request: Request, seconds: float = 5.0) -> object:
-        """What a change is answered within some seconds."""
-        ticket = self.cluster.submit(FIRST, request)
-        self.cluster.run(seconds)
-        return self.cluster.sites[FIRST].outcomes.get(ticket)
 
 
 class LearningTests(LearnersCase):
@@ -64,7 +49,7 @@ class LearningTests(LearnersCase):
         self.found()
         cluster = self.cluster
         cluster.cut = without(PullOps, PullRows, to=NEW)
-        self.assertEqual(Changed(), self.change(AddMember("s0", NEW)))
+        self.assertEqual(Changed(), self.outcome(AddMember("s0", NEW)))
         self.assertEqual(([NEW], [FIRST, THIRD]), (self.learners(), self.configuration().members("s0")))
         self.assertIsNone(self.site.replica.state.serving("s0"))
         found = cluster.ask(NEW, Get(self.keys[0], EMPTY))
@@ -80,7 +65,7 @@ class LearningTests(LearnersCase):
         """What a client writes at a learner is written by a member."""
         self.found()
         self.cluster.cut = without(PullOps, PullRows, to=NEW)
-        self.change(AddMember("s0", NEW))
+        self.outcome(AddMember("s0", NEW))
         token = self.cluster.put(NEW, self.keys[0], "2", self.tokens[self.keys[0]])
         role = self.site.replica.state.roles["s0"]
         self.assertNotIn(role.writer, token.dependencies["s0"])
@@ -90,7 +75,7 @@ class LearningTests(LearnersCase):
         """With all that a member had it becomes one, serves, and writes under its own name."""
         self.found()
         self.cluster.cut = without(PullOps, PullRows, to=NEW)
-        self.change(AddMember("s0", NEW))
+        self.outcome(AddMember("s0", NEW))
         log = self.cluster.sites[FIRST].replica.duties.log
         self.assertEqual(f"{NEW} has not yet all of s0", log["promote"].blocked)
         self.cluster.heal()
@@ -134,7 +119,7 @@ class LearningTests(LearnersCase):
         """A learner that dies goes on where it was when it is back."""
         self.found(NO_LOG)
         self.cluster.cut = without(PullOps, PullRows, to=NEW)
-        self.change(AddMember("s0", NEW))
+        self.outcome(AddMember("s0", NEW))
         self.cluster.crash(NEW)
         self.cluster.heal()
         self.cluster.run(2.0)
@@ -148,11 +133,11 @@ class LearningTests(LearnersCase):
         """A learner that is removed loses its place, and what it had is forgotten."""
         self.found()
         self.cluster.cut = without(Push, PullOps, PullRows, to=NEW)
-        self.change(AddMember("s0", NEW))
-        self.assertEqual(Changed(), self.change(RemoveNode(NEW)))
+        self.outcome(AddMember("s0", NEW))
+        self.assertEqual(Changed(), self.outcome(RemoveNode(NEW)))
         state = self.site.replica.state
         self.assertEqual(([], {}, []), (self.learners(), state.roles, state.dissolving))
-        self.assertEqual(Changed(), self.change(AddNode(NEW)))
+        self.assertEqual(Changed(), self.outcome(AddNode(NEW)))
 
 
 class MarksTests(LearnersCase):
@@ -164,11 +149,11 @@ class MarksTests(LearnersCase):
         cluster = self.cluster
         cluster.submit(FIRST, AddMember("s1", NEW))
         cluster.run(3.0)
-        self.assertEqual(Changed(), self.change(Reshard(1), 10.0))
+        self.assertEqual(Changed(), self.outcome(Reshard(1), seconds=10.0))
         sixth = newcomer(cluster, "10.0.0.8:8090")
         cluster.run(2.0)
         self.assertEqual(["s0"], self.configuration().shard_ids())
-        self.assertEqual(Changed(), self.change(AddMember("s0", sixth.address), 8.0))
+        self.assertEqual(Changed(), self.outcome(AddMember("s0", sixth.address), seconds=8.0))
         member, learner = (site.replica.state.roles["s0"] for site in (cluster.sites[FIRST], sixth))
         self.assertIn(sixth.address, self.configuration().members("s0"))
         self.assertNotEqual((), member.marks.ready)

@@ -24,6 +24,7 @@ from kvsd.replication.state import Identity, State
 from kvsd.replication.token import EMPTY
 from tests.configurations import NODES, founded, instance_of
 from tests.pure import ADDRESSES, PureCluster, Site
+from tests.pure_case import PureCase
 from tests.unit.test_consensus import wish
 
 FIRST, LAST = ADDRESSES[0], ADDRESSES[5]
@@ -152,7 +153,7 @@ class AdmitTests(SynchronousTestCase):
         self.assertEqual([], self.bench.sent())
 
 
-class LaterTests(SynchronousTestCase):
+class LaterTests(PureCase):
     """A node that does not hear of a configuration for a while."""
 
     def setUp(self) -> None:
@@ -163,7 +164,7 @@ class LaterTests(SynchronousTestCase):
         """A write of a later configuration waits, and is there as soon as that is known, without being fetched."""
         cluster, key = self.cluster, self.cluster.key_of("s1")
         cluster.cut = without(TellConfiguration, Pull, to=LAST)
-        self.assertEqual(Changed(), self.changed(AddNode(NEW)))
+        self.assertEqual(Changed(), self.outcome(AddNode(NEW)))
         cluster.put(ADDRESSES[1], key, "1")
         cluster.run(1.0)
         role = self.site.replica.state.roles["s1"]
@@ -172,17 +173,11 @@ class LaterTests(SynchronousTestCase):
         cluster.run(0.5)
         self.assertEqual((2, 1), (self.site.replica.state.epoch, role.store.live_keys))
 
-    def changed(self, request: AddNode | AddMember | RemoveNode, at: str = FIRST) -> object:
-        """What a change is answered, within some seconds."""
-        ticket = self.cluster.submit(at, request)
-        self.cluster.run(6.0)
-        return self.cluster.sites[at].outcomes.get(ticket)
-
     def test_is_told_by_heartbeats(self) -> None:
         """A node that lags behind is told by everybody whom it greets, no more often than it does that."""
         cluster = self.cluster
         cluster.cut = without(TellConfiguration, to=LAST)
-        self.changed(AddNode(NEW))
+        self.outcome(AddNode(NEW))
         cluster.sent.clear()
         cluster.run(3.0)
         kinds = [type(m) for _, to, m in cluster.sent if to == LAST]
@@ -194,16 +189,15 @@ class LaterTests(SynchronousTestCase):
     def test_removed(self) -> None:
         """A node that was removed does not ask to be let in again, until it is started anew."""
         cluster = self.cluster
-        self.assertEqual(Changed(), self.changed(RemoveNode(LAST)))
+        self.assertEqual(Changed(), self.outcome(RemoveNode(LAST)))
         cluster.sent.clear()
         cluster.run(5.0)
         self.assertEqual([], [m for a, _, m in cluster.sent if a == LAST and isinstance(m, Announce)])
         self.assertIsInstance(cluster.get(LAST, "key"), Unassigned)
         cluster.crash(LAST)
-        again = cluster.restart(LAST)
+        cluster.restart(LAST)
         cluster.run(5.0)
-        configuration = again.replica.state.configuration
-        assert configuration is not None
+        configuration = self.configuration(LAST)
         self.assertIn(LAST, configuration.nodes)
         self.assertIsNone(configuration.member(LAST))
 

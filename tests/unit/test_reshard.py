@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterable
 
-from twisted.trial.unittest import SynchronousTestCase
-
-from kvsd.replication.configuration import Configuration
 from kvsd.replication.limits import Limits
 from kvsd.replication.messages import Imported, Message, PullOps, Push, TellConfiguration
 from kvsd.replication.requests import Changed, Counted, CountKeys, Found, Outcome, Put, Reshard, Written
 from kvsd.replication.token import EMPTY, Token
 from tests.pure import ADDRESSES, PureCluster, with_limits
+from tests.pure_case import PureCase
 
 ONE, TWO, THREE, FOUR, FIVE, SIX = ADDRESSES
 """Of two shards the odd ones are members of s0 and the even ones of s1; of three, FIVE and SIX are those of s2."""
@@ -51,7 +49,7 @@ class Traffic:
             self.write(ADDRESSES[number % len(ADDRESSES)], key)
 
 
-class ReshardCase(SynchronousTestCase):
+class ReshardCase(PureCase):
     """A cluster of six nodes with forty keys, and clients that go on writing."""
 
     def found(self, limits: Limits | None = None, shards: int = 2, keys: int = 40) -> None:
@@ -60,12 +58,6 @@ class ReshardCase(SynchronousTestCase):
         self.traffic = Traffic(self.cluster, keys)
         self.traffic.write_all()
         self.cluster.run(0.5)
-
-    def configuration(self, at: str = ONE) -> Configuration:
-        """The configuration that a node goes by."""
-        configuration = self.cluster.sites[at].replica.state.configuration
-        assert configuration is not None
-        return configuration
 
     def run_until(self, done: Callable[[], bool], seconds: float = 20.0, writes: int = 3) -> None:
         """Tick by tick, with writes between, until something is so; fails where that takes too long."""

@@ -145,7 +145,7 @@ class MindTests(ReshardCase):
         """A reshard that is given up leaves nothing; whoever waited for it is told; it can be asked for again."""
         self.found(SMALL_PAGES, keys=120)
         self.hold()
-        self.assertEqual(Changed(), self.answer(AbortReshard(), TWO))
+        self.assertEqual(Changed(), self.outcome(AbortReshard(), TWO))
         self.assertIsInstance(self.cluster.sites[ONE].outcomes[self.ticket], Conflict)
         self.cluster.heal()
         self.cluster.run(2.0)
@@ -157,12 +157,6 @@ class MindTests(ReshardCase):
         self.complete(3)
         self.check()
 
-    def answer(self, request: AbortReshard | Reshard, at: str) -> object:
-        """What a change is answered within some seconds."""
-        ticket = self.cluster.submit(at, request)
-        self.cluster.run(4.0)
-        return self.cluster.sites[at].outcomes.get(ticket)
-
     def test_abort_too_late(self) -> None:
         """What was handed off can't be given up."""
         self.found()
@@ -171,7 +165,7 @@ class MindTests(ReshardCase):
         self.cluster.crash(FOUR)
         self.run_until(self.is_handed_off)
         refusal = Conflict("The reshard is handed off already: ask for another one instead")
-        self.assertEqual(refusal, self.answer(AbortReshard(), TWO))
+        self.assertEqual(refusal, self.outcome(AbortReshard(), TWO))
         self.assertIn("s2", self.configuration().shard_ids())
 
     def test_abort_before_the_last_one_is_drained(self) -> None:
@@ -185,7 +179,7 @@ class MindTests(ReshardCase):
         self.cluster.cut = lambda sender, receiver, message: isinstance(message, Imported)
         ticket = self.reshard(2)
         self.run_until(self.is_pending, writes=0)
-        self.assertEqual(Changed(), self.answer(AbortReshard(), TWO))
+        self.assertEqual(Changed(), self.outcome(AbortReshard(), TWO))
         self.assertIsInstance(self.cluster.sites[ONE].outcomes[ticket], Conflict)
         self.assertFalse(self.is_pending())
         self.assertEqual(["s0", "s1", "s2"], self.configuration().shard_ids())
@@ -196,10 +190,10 @@ class MindTests(ReshardCase):
         self.hold()
         started = self.configuration().epoch
         conflict = Conflict(f"A reshard to 3 shards is under way, since epoch {started}")
-        self.assertEqual(conflict, self.answer(Reshard(2), TWO))
-        self.assertEqual(conflict, self.answer(Reshard(3), TWO))
-        self.answer(AbortReshard(), TWO)
-        self.assertEqual(Begun(), self.answer(Reshard(3, wait=False), TWO))
+        self.assertEqual(conflict, self.outcome(Reshard(2), TWO))
+        self.assertEqual(conflict, self.outcome(Reshard(3), TWO))
+        self.outcome(AbortReshard(), TWO)
+        self.assertEqual(Begun(), self.outcome(Reshard(3, wait=False), TWO))
 
     def test_no_answer_for_long(self) -> None:
         """Who waits too long for the end of a reshard is told that it goes on."""

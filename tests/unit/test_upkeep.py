@@ -2,18 +2,17 @@
 
 from itertools import pairwise
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from kvsd.replication.messages import Imported
 from kvsd.replication.requests import AbortReshard, RemoveNode, Reshard
 from tests.pure import ADDRESSES, PureCluster, Site, with_limits
+from tests.pure_case import PureCase
 from tests.unit.test_membership import without
 
 ONE, TWO, THREE, FOUR = ADDRESSES[:4]
 SLOW = with_limits(sweep_rows=3)
 
 
-class UpkeepTests(SynchronousTestCase):
+class UpkeepTests(PureCase):
     """Four nodes with two shards and eighty keys, that look at three rows in a tick."""
 
     def setUp(self) -> None:
@@ -65,8 +64,7 @@ class UpkeepTests(SynchronousTestCase):
         """The old rows of slots that moved are forgotten where they were, when nobody takes over from there any more."""
         self.cluster.submit(ONE, Reshard(1))
         self.cluster.run(20.0)
-        configuration = self.cluster.sites[ONE].replica.state.configuration
-        assert configuration is not None
+        configuration = self.configuration()
         self.assertEqual({"s0"}, set(configuration.shards))
         for site in self.cluster.live():
             state = site.replica.state
