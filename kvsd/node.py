@@ -52,6 +52,9 @@ class Node:
     messages it carried, how many seconds it took, and whether it was answered.
     """
 
+    events = 0
+    """How many there were: while it stays the same, so does what a read is answered."""
+
     def __init__(
         self,
         replica: Replica,
@@ -166,6 +169,7 @@ class Node:
 
     def _act(self, event: Callable[[], list[Effect]]) -> None:
         """Give the replica an event and perform the effects, or stop for good."""
+        self.events += 1
         if self._stopped:
             return
         try:
@@ -198,6 +202,7 @@ class Node:
         """Stop for good."""
         if not self._stopped:
             self._stopped = True
+            self.events += 1
             if not failure.check(StorageError):  # which says it all, and is nobody's mistake here
                 _log.failure("the node stops: an event failed", failure=failure)
             self._crash(f"the node stops: {failure.getErrorMessage()}")

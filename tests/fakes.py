@@ -73,19 +73,36 @@ class FakeNode(Node):
     Answers every request with ``outcome``, or leaves it open where that is None.
 
     ``asked`` has the requests, ``open`` a Deferred for each that was left open, by which tests answer it, ``given_up``
-    the requests that were cancelled; ``failure`` is raised by all that is asked.
+    the requests that were cancelled; ``failure`` is raised by all that is asked.  Where it is ``quiet`` nothing happens in
+    it but that tests set another outcome; else there is always another event.
     """
 
     def __init__(self) -> None:
         self.address = "10.0.0.1:8090"
         self.insight: FakeInsight = FakeInsight()
         self.tokens: FakeTokens = FakeTokens()
-        self.outcome: Outcome | None = Unassigned("it is a fake")
+        self.quiet = False
+        self._events = 0
+        self.outcome = Unassigned("it is a fake")
         self.failure: Exception | None = None
         self.asked: list[Request] = []
         self.open: list[Deferred[Outcome]] = []
         self.given_up: list[Request] = []
         self.received: list[bytes] = []
+
+    @property
+    def outcome(self) -> Outcome | None:
+        return self._outcome
+
+    @outcome.setter
+    def outcome(self, outcome: Outcome | None) -> None:
+        self._outcome = outcome
+        self._events += 1
+
+    @property
+    def events(self) -> int:  # type: ignore[override]
+        self._events += not self.quiet
+        return self._events
 
     def read(self, request: Get) -> Outcome | None:
         if self.failure or not isinstance(self.outcome, Found | Absent):

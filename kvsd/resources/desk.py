@@ -33,12 +33,13 @@ class Desk:
         self.count = metrics.observe_request
         self._answers = Answers(node.tokens.encode)
 
-    def ask(self, verb: str, key: str, said: Said, body: bytes | None, tell: Callable[[Reply], None]) -> "Call | None":
+    def ask(self, verb: str, key: str, said: Said, body: bytes | None, tell: Callable[[Reply], None]) -> "Call | str":
         """
         Have a request answered: its verb, its key as one percent-encoded segment, what its headers say, and its body.
 
         No body (None) is one that was too large to be kept.  ``tell`` gets the reply, once: in this call, which returns
-        None then; or later, or not at all if the call that is returned is cancelled before.  It may not raise.
+        the word then by which metrics count it; or later, or not at all if the call that is returned is cancelled before.
+        It may not raise.
         """
         started = self.seconds()
         try:
@@ -55,7 +56,7 @@ class Desk:
             label, reply = "error", internal_error(Failure())
         self.count(verb, label, self.seconds() - started)
         tell(reply)
-        return None
+        return label
 
     def _at_once(self, asked: KeyRequest) -> Outcome | None:
         """The outcome of a request that nothing has to be begun for."""
@@ -86,17 +87,17 @@ class Call:
         self._asked = asked
         self._started = started
         self._tell = tell
-        self._over = False
-        """Whether it was answered or cancelled."""
+        self._over = ""
+        """The word by which it was counted, once it was answered or cancelled."""
 
-    def begun(self) -> "Call | None":
-        """Put the request to the node; returns the call, or None if it was answered at once."""
+    def begun(self) -> "Call | str":
+        """Put the request to the node; returns the call, or the word by which it was counted if it is over."""
         self._desk.under_way += 1
         try:
             self._forget = self._desk.node.submit(self._asked, self._hear)
         except Exception:
             self._end("error", internal_error(Failure()))
-        return None if self._over else self
+        return self._over or self
 
     def _hear(self, outcome: Outcome) -> None:
         """The node has an outcome."""
@@ -109,7 +110,7 @@ class Call:
     def _end(self, label: str, reply: Reply | None) -> None:
         """This is the answer; None where the client did not wait for it."""
         desk = self._desk
-        self._over = True
+        self._over = label
         desk.under_way -= 1
         desk.count(self._verb, label, desk.seconds() - self._started)
         if reply is not None:

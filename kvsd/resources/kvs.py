@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from kvsd.resources.asking import said_in
-from kvsd.resources.desk import Desk
+from kvsd.resources.desk import Call, Desk
 from kvsd.resources.door import Reply, answer, kept_body, new_app
 
 
@@ -42,7 +42,7 @@ class Keys:
 
     async def _serve(self, verb: str, request: Request, key: str) -> bytes:
         def gone(_: object) -> None:
-            assert call is not None, "only who waits can leave"
+            assert isinstance(call, Call), "only who waits can leave"
             call.cancel()
 
         told: Deferred[Reply] = Deferred(gone)

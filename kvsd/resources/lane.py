@@ -22,11 +22,15 @@ from kvsd.resources.desk import Call, Desk
 from kvsd.resources.door import Reply, internal_error
 from kvsd.resources.framing import Framing, Whole
 from kvsd.resources.peer import hear
+from kvsd.resources.recent import Given, Recent
 from kvsd.resources.replies import ReplyWriter, direct_write
 from kvsd.resources.site import BoundedSite, Channel
 
 MAX_UNSENT_BYTES = 64 * 1024
 """How much is answered to pipelined requests before that is handed to the transport, which may then say: enough."""
+
+CHANGED_BY_EVENTS = frozenset({"found", "absent"})
+"""How a read is answered where only events can change the answer."""
 
 _log = Logger()
 
@@ -38,6 +42,7 @@ class Lane:
         self.desk = desk
         self.seconds = clock.seconds
         self.encode = ReplyWriter().encode
+        self.recent = Recent(desk.node)
 
     def channel(self) -> "LaneChannel":
         """A new connection."""
@@ -99,16 +104,23 @@ class LaneChannel(Channel):
 
     def _take(self, data: bytes) -> None:
         """Answer the requests that data begins with; from the first one that is not for the lane, all is handed on."""
-        at, size = 0, len(data)
+        at, size, recent = 0, len(data), self._lane.recent
         request: Whole | int | None = None
         while at < size and not self._waitingForTransport:
-            request = self._framing.read(data, at)
-            if not isinstance(request, Whole):
-                break
-            at = request.end
-            self._serve(request)
-            if self._call is not None:
-                break
+            end = data.find(b"\r\n\r\n", at) + 4
+            if given := recent.get(data[at:end]):
+                at = end
+                self._give(given)
+            else:
+                request = self._framing.read(data, at)
+                if not isinstance(request, Whole):
+                    break
+                asked, at = data[at : request.end], request.end
+                label = self._serve(request)
+                if self._call is not None:
+                    break
+                if request.verb == "GET" and label in CHANGED_BY_EVENTS and self._unsent and not self.site.access_log:
+                    recent.keep(asked, Given(label, self._unsent[-1]))
             if self._unsent_bytes > MAX_UNSENT_BYTES:
                 self._send()
         self._send()
@@ -143,14 +155,24 @@ class LaneChannel(Channel):
 
     # Answers go out
 
-    def _serve(self, request: Whole) -> None:
-        """Have a request answered, now or later."""
+    def _give(self, given: Given) -> None:
+        """Give an answer that was given before."""
+        self._unsent.append(given.answer)
+        self._unsent_bytes += len(given.answer)
+        self._lane.desk.count("GET", given.label, self._lane.seconds() - self._heard)
+
+    def _serve(self, request: Whole) -> str:
+        """Have a request answered; returns how it was, if that is done already."""
         self._request = request
         desk = self._lane.desk
         if not request.verb:
             self._tell(_heard(desk, request.body))
-            return
-        self._call = desk.ask(request.verb, request.key, request.said, request.body, self._tell)
+            return ""
+        call = desk.ask(request.verb, request.key, request.said, request.body, self._tell)
+        if isinstance(call, str):
+            return call
+        self._call = call
+        return ""
 
     def _tell(self, reply: Reply) -> None:
         """A request is answered; if it took its time, the next ones follow."""

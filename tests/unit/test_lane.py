@@ -122,6 +122,72 @@ class TakingTests(LaneCase):
         self.assert_error(connection.ask("POST", "/kvsd/i/messages", b"forged"), 400, error)
 
 
+class AgainTests(LaneCase):
+    """A node in which nothing happens answers the same request as before."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.node.quiet = True
+        self.node.outcome = Found("s0", EMPTY, b"1")
+
+    def answers_to(self, data: bytes, times: int = 1) -> list[bytes]:
+        """The answers to a request that is sent so many times at once."""
+        pipe = self.pipe()
+        pipe.send(data * times)
+        answers: list[bytes] = pipe.value().split(b"HTTP/1.1 ")
+        self.assertEqual(answers.pop(0), b"")
+        return answers
+
+    def test_the_same_again(self) -> None:
+        """The same bytes are answered by the same bytes, on any connection, and each counts; other bytes are asked."""
+        data = request_bytes("GET", "/kvs/a")
+        answers = self.answers_to(data) + self.answers_to(data, 3)
+        self.assertEqual((len(answers), len(set(answers)), len(self.node.asked)), (4, 1, 1))
+        self.assertEqual(self.sample("kvsd_requests_total", verb="GET", outcome="found"), 4)
+        self.answers_to(request_bytes("GET", "/kvs/a", headers={"X": "y"}))
+        self.answers_to(request_bytes("GET", "/kvs/b"))
+        self.assertEqual(len(self.node.asked), 3)
+
+    def test_until_something_happens(self) -> None:
+        """After an event the node is asked anew, also between two requests that came together."""
+        data = request_bytes("GET", "/kvs/a")
+        self.answers_to(data)
+        self.node.outcome = Absent("s0", EMPTY)
+        self.assertEqual([answer[:3] for answer in self.answers_to(data, 2)], [b"404", b"404"])
+        self.node.quiet = False
+        self.answers_to(data, 3)
+        self.assertEqual(len(self.node.asked), 5)
+
+    def test_within_another_request(self) -> None:
+        """What was answered as a request is not answered where it is a body, or the head of one with a body."""
+        data = b"GET /kvs/a HTTP/1.1\r\n\r\n"
+        self.answers_to(data)
+        self.node.outcome = Found("s0", EMPTY, b"1")
+        self.answers_to(data)
+        head = b"POST /kvsd/i/messages HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(data)
+        self.assertIn(b"heard: " + data, self.answers_to(head + data)[0])
+        self.answers_to(request_bytes("GET", "/kvs/a", b"{}"), 2)
+        self.assertEqual(len(self.node.asked), 4)
+
+    def test_what_is_asked_each_time(self) -> None:
+        """Writes, and reads with a large answer."""
+        for outcome, data in (
+            (Found("s0", EMPTY, b'"%b"' % (b"x" * 3000)), request_bytes("GET", "/kvs/a")),
+            (Written("s0", EMPTY, existed=True), request_bytes("DELETE", "/kvs/a")),
+        ):
+            self.node.outcome = outcome
+            self.node.asked.clear()
+            self.answers_to(data)
+            self.answers_to(data, 2)
+            self.assertEqual(len(self.node.asked), 3)
+
+    def test_wrong_requests(self) -> None:
+        """A request that is wrong is refused each time, and each time counted as that."""
+        data = request_bytes("GET", "/kvs/" + "k" * 51)
+        self.assertEqual([answer[:3] for answer in self.answers_to(data, 2)], [b"400", b"400"])
+        self.assertEqual(self.sample("kvsd_requests_total", verb="GET", outcome="bad-request"), 2)
+
+
 class OrderTests(LaneCase):
     """One request of a connection after another."""
 
