@@ -4,18 +4,19 @@ The cases of :mod:`benchmarks.core`: requests of clients, messages of peers, tim
 Each sets up a cluster, and then carries out what it is named after so many times.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from time import process_time
 
 from benchmarks.replicas import SECRET, Post, Replicas, Site
 from benchmarks.watched import BATCH, SESSIONS, VALUE, Case, Shard, in_batches
+from kvsd.entries import entries
 from kvsd.replication.effects import Effect, Keep, Now, Reply, Send, Write
 from kvsd.replication.messages import Push, Sender
 from kvsd.replication.record import Op
 from kvsd.replication.requests import Absent, Found, Get, Outcome, Put, Written
 from kvsd.replication.token import EMPTY, Token
 from kvsd.tokens import Tokens
-from kvsd.wire import EnvelopeCodec, encode_message, entries
+from kvsd.wire import EnvelopeCodec, encode_message
 
 # What clients ask
 
@@ -256,7 +257,7 @@ def kept() -> Case:
     """The entries on disk of a write."""
     writes = [effect for effect in effects_of_writes(BATCH)[1] if isinstance(effect, Write)]
 
-    def encode(changes: Iterable[Keep]) -> None:
+    def encode(changes: Sequence[Keep]) -> None:
         for _ in entries(changes):
             pass
 

@@ -16,6 +16,7 @@ from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import react
 
+from kvsd.entries import entries, owner_entry
 from kvsd.node import Node
 from kvsd.ports import Change, Table
 from kvsd.replication import effects
@@ -29,7 +30,6 @@ from kvsd.service import NodeService
 from kvsd.settings import read_settings
 from kvsd.storage.datadir import read_boot_id
 from kvsd.storage.rocks_storage import RocksStorage
-from kvsd.wire import entries, owner_entry
 
 ADDRESS = "127.0.0.1:18999"
 INSTANCE = b"one node, alone."

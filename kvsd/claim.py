@@ -5,11 +5,11 @@ Whose data a storage holds: a node's, under the name of its data directory, for 
 from collections.abc import Callable
 from functools import partial
 
+from kvsd.entries import owner_entry, saved
 from kvsd.ports import Change, Storage, StorageError, Table
 from kvsd.replication.saved import Saved
 from kvsd.replication.state import Identity
 from kvsd.rows import RowTable
-from kvsd.wire import owner_entry, saved
 
 BOOT_BITS = 30
 

@@ -4,14 +4,14 @@ Group commit: all writes that come in while one commit is under way make up the 
 What depends on a write is held here until that write is durable, and then released in its order.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from kvsd.ports import Change, DiskFull, Storage
-from kvsd.replication.effects import Reply, Send
+from kvsd.replication.effects import Keep, Reply, Send
 
 RETRY_SECONDS = 1.0
 
@@ -20,6 +20,8 @@ class Journal:
     """
     Writes on their way to the disk, and the effects that wait for them.
 
+    ``encode`` turns what is to be kept with a commit into changes of tables: all at once, so that what is written over in
+    the same commit need not be.
     ``synced`` is called with a position once everything up to it is durable, before the effects that waited for it
     are handed to ``perform``; ``full`` when the disk has no room; ``crash`` with an error after which nothing
     may be assumed about the disk.
@@ -28,6 +30,7 @@ class Journal:
     def __init__(
         self,
         storage: Storage,
+        encode: Callable[[Sequence[Keep]], Sequence[Change]],
         reactor: IReactorTime,
         synced: Callable[[int], None],
         perform: Callable[[Send | Reply], None],
@@ -35,12 +38,13 @@ class Journal:
         crash: Callable[[Failure], None],
     ) -> None:
         self._storage = storage
+        self._encode = encode
         self._reactor = reactor
         self._synced = synced
         self._perform = perform
         self._full = full
         self._crash = crash
-        self._pending: list[Change] = []
+        self._pending: list[Keep] = []
         self._written = 0
         self.durable = 0
         """The position up to which everything is on disk."""
@@ -50,7 +54,7 @@ class Journal:
         self._held: dict[int, list[Send | Reply]] = {}
         self._idle: list[Deferred[None]] = []
 
-    def write(self, position: int, changes: Iterable[Change]) -> None:
+    def write(self, position: int, changes: Iterable[Keep]) -> None:
         """Put changes into the next commit, as the write of a position."""
         self._pending += changes
         self._written = position
@@ -68,7 +72,7 @@ class Journal:
         """Commit what was written, unless a commit is under way: then it follows that one."""
         if self._pending and not self._committing:
             changes, self._pending = self._pending, []
-            self._commit(changes, self._written)
+            self._commit(self._encode(changes), self._written)
 
     def idle(self) -> Deferred[None]:
         """Fires once nothing is to be committed any more."""
@@ -77,7 +81,7 @@ class Journal:
         self._tell_idle()
         return done
 
-    def _commit(self, changes: list[Change], position: int) -> None:
+    def _commit(self, changes: Sequence[Change], position: int) -> None:
         self._committing = True
         committed = self._storage.commit(changes)
         committed.addCallbacks(self._committed, self._failed, (position,), {}, (changes, position))
@@ -93,7 +97,7 @@ class Journal:
         self.flush()
         self._tell_idle()
 
-    def _failed(self, failure: Failure, changes: list[Change], position: int) -> None:
+    def _failed(self, failure: Failure, changes: Sequence[Change], position: int) -> None:
         """A full disk kept nothing, so the same commit is tried again; any other failure is final."""
         failure.trap(DiskFull)
         self.refused = True

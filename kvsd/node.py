@@ -6,7 +6,7 @@ before what they depend on is durable.  An event that raises stops the node: it 
 answers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from twisted.internet.defer import Deferred
@@ -16,23 +16,28 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from kvsd.askers import Askers
+from kvsd.entries import entries
 from kvsd.insight import Insight
 from kvsd.journal import Journal
 from kvsd.links import Links
 from kvsd.oversight import Oversight
 from kvsd.ports import Change, Storage, StorageError, Table, Transport
-from kvsd.replication.effects import Effect, Halt, Note, Now, Reply, Send, Write
+from kvsd.replication.effects import Effect, Halt, Keep, Note, Now, Reply, Send, Write
 from kvsd.replication.liveness import Fate
 from kvsd.replication.messages import Message, Sender
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Get, Outcome, Overloaded, Request
 from kvsd.tokens import Tokens
 from kvsd.turn import EndOfTurn
-from kvsd.wire import entries
 
 _log = Logger()
 
 _TABLES = {table.value: table for table in Table}
+
+
+def changes_of(kept: Sequence[Keep]) -> list[Change]:
+    """What is to be kept, as changes of tables."""
+    return [Change(_TABLES[name], key, value) for name, key, value in entries(kept)]
 
 
 def nothing() -> None:
@@ -81,6 +86,7 @@ class Node:
         self._crash = crash
         self._journal = Journal(
             storage,
+            changes_of,
             reactor,
             synced=lambda position: self._act(lambda: replica.synced(position, self.now())),
             perform=self._perform,
@@ -94,13 +100,13 @@ class Node:
         self._end_of_turn = EndOfTurn(reactor, self._flush)
         self._stopping = self._stopped = False
         self._ticking = LoopingCall(self._tick)
-        self._ticking.clock = reactor
 
     # Life
 
     def start(self, effects: list[Effect]) -> None:
         """Perform what the replica wanted when it was set up, and let time pass."""
         self._act(lambda: effects)
+        self._ticking.clock = self._reactor
         self._ticking.start(self._replica.state.limits.tick_seconds).addErrback(self._fail)
 
     async def stop(self, patience_seconds: float) -> None:
@@ -212,13 +218,11 @@ class Node:
     def _release(self, effect: Effect) -> None:
         """Perform an effect, or have it wait for the write that it depends on."""
         match effect:
+            case Write(position, changes):
+                self._journal.write(position, changes)
+                self._end_of_turn.wish()
             case Reply(after) | Send(after):
                 self._journal.after(after, effect)
-            case Write(position, changes):
-                self._journal.write(
-                    position, [Change(_TABLES[name], key, value) for name, key, value in entries(changes)]
-                )
-                self._end_of_turn.wish()
             case Note(event, facts):
                 text = "".join(f" {name}={fact}" for name, fact in facts.items())
                 _log.info("{event}{text}", event=event, facts=facts, text=text)

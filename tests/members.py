@@ -6,6 +6,7 @@ A test writes at one and carries the ops, or a copy of the rows, to the others i
 
 from collections.abc import Iterable, Mapping
 
+from kvsd.entries import Entry, entries, owner_entry, saved
 from kvsd.replication.broadcast import Broadcast
 from kvsd.replication.causality import Dependencies, Dot, VersionVector
 from kvsd.replication.configuration import founding_configuration
@@ -17,7 +18,6 @@ from kvsd.replication.record import Op, Record, Row, RowKey
 from kvsd.replication.role import Role
 from kvsd.replication.saved import Saved
 from kvsd.replication.state import Identity, State
-from kvsd.wire import Entry, entries, owner_entry, saved
 from tests.tables import pages_of, row_table
 
 SHARD = "s0"

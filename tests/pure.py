@@ -7,6 +7,7 @@ Messages travel as real envelopes.  Disks are durable at once unless a test hold
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from kvsd.entries import entries, owner_entry, saved
 from kvsd.replication.configuration import Configuration, founding_configuration
 from kvsd.replication.effects import Effect, Halt, Note, Now, Reply, Send, Write
 from kvsd.replication.limits import Limits
@@ -18,7 +19,7 @@ from kvsd.replication.saved import Saved
 from kvsd.replication.state import Identity
 from kvsd.replication.token import EMPTY, Token
 from kvsd.rows import RowTable
-from kvsd.wire import EnvelopeCodec, encode_message, entries, owner_entry, saved
+from kvsd.wire import EnvelopeCodec, encode_message
 from tests.tables import row_table
 
 START_WALL_MS = 1_800_000_000_000

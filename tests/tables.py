@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from kvsd.entries import entries
 from kvsd.replication.cache import ENTRY_BYTES
 from kvsd.replication.effects import DropRow, Keep, SetRow
 from kvsd.replication.limits import Limits
@@ -10,7 +11,6 @@ from kvsd.replication.placement import TenureSlot
 from kvsd.replication.record import Row
 from kvsd.replication.store import Store
 from kvsd.rows import RowTable
-from kvsd.wire import entries
 
 ROLE = b"writer"
 

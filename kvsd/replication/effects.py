@@ -134,8 +134,7 @@ class SetPromise(NamedTuple):
 
 OfRows = SetRow | DropRow | SetCount
 OfRole = LogOp | DropOps | SetVector | SetMarks | DropRole | SetRequest | DropRequest
-OfNode = SetBindings | SetConfiguration | SetPromise
-Keep = OfRows | OfRole | OfNode
+Keep = OfRows | OfRole | SetBindings | SetConfiguration | SetPromise
 
 
 # What a node is told to do.

@@ -194,7 +194,7 @@ class LaneChannel(Channel):
         self._handlingRequest = False
         self._heard = self._lane.seconds()
         data, self._dataBuffer = b"".join(self._dataBuffer), []
-        if not self._waitingForTransport:
+        if data and not self._waitingForTransport:  # of much data, only some was taken
             self._networkProducer.resumeProducing()
         self._take(data)
 

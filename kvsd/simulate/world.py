@@ -5,6 +5,7 @@ A cluster in a simulated world, put together from its parts.
 from collections.abc import Mapping
 from dataclasses import replace
 
+from kvsd.entries import entries, owner_entry, saved
 from kvsd.ports import Table
 from kvsd.replication.cache import ENTRY_BYTES
 from kvsd.replication.causality import VersionVector, join
@@ -28,7 +29,6 @@ from kvsd.simulate.monitor import Monitor
 from kvsd.simulate.network import Network
 from kvsd.simulate.plan import Plan
 from kvsd.simulate.trace import Trace
-from kvsd.wire import entries, owner_entry, saved
 
 INVARIANTS = (
     Delivery,

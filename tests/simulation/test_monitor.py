@@ -7,6 +7,7 @@ from msgspec.structs import replace as changed
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.claim import row_table
+from kvsd.entries import entries, saved
 from kvsd.ports import Table
 from kvsd.replication.causality import Dot, VersionVector
 from kvsd.replication.counts import Count
@@ -24,7 +25,6 @@ from kvsd.simulate.clock import Actor
 from kvsd.simulate.disk import SimulatedStorage
 from kvsd.simulate.door import Ask
 from kvsd.simulate.monitor import MAX_ACCUSATIONS
-from kvsd.wire import entries, saved
 from tests.simulation.small_cluster import SmallCluster, small_plan
 
 SHARD = "s0"

@@ -2,12 +2,12 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvsd.entries import saved
 from kvsd.replication.hlc import HybridClock
 from kvsd.replication.messages import Message, Pull, PullRows, Push
 from kvsd.replication.requests import AbortReshard, AddMember, Changed, Found, RemoveNode, Reshard
 from kvsd.replication.role import Role
 from kvsd.replication.token import Token
-from kvsd.wire import saved
 from tests.pure import ADDRESSES, PureCluster, Site, with_limits
 from tests.unit.test_membership import NEW, newcomer
 

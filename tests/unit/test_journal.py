@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.journal import RETRY_SECONDS, Journal
 from kvsd.ports import Change, DiskFull, StorageError, Table
-from kvsd.replication.effects import Reply, Send
+from kvsd.replication.effects import DropRole, Keep, Reply, Send
 from kvsd.replication.messages import Bind
 from kvsd.replication.requests import StorageFull
 from kvsd.storage.memory_storage import MemoryStorage
@@ -18,6 +18,11 @@ from kvsd.storage.memory_storage import MemoryStorage
 def change(name: bytes) -> Change:
     """A change of one key."""
     return Change(Table.ROWS, name, b"value")
+
+
+def changes_of(kept: Sequence[Keep]) -> list[Change]:
+    """One change for each, of the key that it names."""
+    return [change(drop.role) for drop in kept if isinstance(drop, DropRole)]
 
 
 def reply(position: int, ticket: int = 1) -> Reply:
@@ -47,6 +52,7 @@ class JournalTests(SynchronousTestCase):
         self.events: list[object] = []
         self.journal = Journal(
             self.storage,
+            changes_of,
             self.clock,
             lambda position: self.events.append(("synced", position)),
             self.events.append,
@@ -60,7 +66,7 @@ class JournalTests(SynchronousTestCase):
 
     def write(self, position: int, *names: bytes) -> None:
         """Write changes and have an answer wait for them."""
-        self.journal.write(position, [change(name) for name in names])
+        self.journal.write(position, [DropRole(name) for name in names])
         self.journal.after(position, reply(position))
 
     def commits(self) -> list[list[bytes]]:
@@ -102,7 +108,7 @@ class JournalTests(SynchronousTestCase):
         self.write(2, b"b")
         self.journal.after(1, reply(1, ticket=5))
         self.journal.after(3, reply(3))
-        self.journal.write(3, [change(b"c")])
+        self.journal.write(3, [DropRole(b"c")])
         self.assertEqual([], self.events)
         self.end(0)
         self.assertEqual([("synced", 1), reply(1), reply(1, ticket=5)], self.events)

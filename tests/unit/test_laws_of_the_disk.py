@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvsd.entries import Entry, entries, owner_entry, saved
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.counts import Count
 from kvsd.replication.effects import (
@@ -32,7 +33,7 @@ from kvsd.replication.messages import Ballot, Vote
 from kvsd.replication.placement import TenureSlot, slot_of
 from kvsd.replication.record import CarriedOut, Op, Row, RowKey
 from kvsd.replication.saved import Saved, SavedRole
-from kvsd.wire import Entry, WireError, entries, owner_entry, saved
+from kvsd.wire import WireError
 from tests.builders import A, B, make_op, make_record
 from tests.examples import examples
 from tests.histories import KEYS, WRITES, Event, Shard, events
@@ -260,7 +261,9 @@ NAMES = (
 )
 prefixes = st.sampled_from((*NAMES, *ROLES))
 pairs = st.tuples(st.builds(bytes.__add__, prefixes, st.binary(max_size=14) | roles), st.binary(max_size=18))
-full_tables = st.builds(lambda first, more: tables_of([OWNER, *entries(possible([*first, *more]))]), everyone, changes)
+full_tables = st.builds(
+    lambda first, more: tables_of([OWNER, *entries([*possible([*first, *more])])]), everyone, changes
+)
 
 
 @st.composite

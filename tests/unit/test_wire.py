@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvsd.entries import TableName, entries, owner_entry, saved
 from kvsd.replication.configuration import founding_configuration
 from kvsd.replication.counts import Count
 from kvsd.replication.effects import (
@@ -75,7 +76,7 @@ from kvsd.replication.requests import (
 from kvsd.replication.saved import Saved, SavedRole
 from kvsd.replication.token import Token
 from kvsd.rows import UnreadableRow
-from kvsd.wire import EnvelopeCodec, TableName, WireError, encode_message, entries, owner_entry, saved
+from kvsd.wire import EnvelopeCodec, WireError, encode_message
 from tests.builders import A, B, make_op, make_record, make_row, modest, tokens
 from tests.tables import row_table
 
@@ -328,6 +329,12 @@ class DiskTests(SynchronousTestCase):
     def test_empty_disk(self) -> None:
         """An empty disk has no owner and no state."""
         self.assertEqual((None, Saved()), saved([], []))
+
+    def test_vectors_of_one_write(self) -> None:
+        """Of several vectors of a replica only the last is written, in its place among the others."""
+        first, other, last = (SetVector(role, "s0", {A: n}, n, 0) for role, n in ((A, 1), (B, 1), (A, 2)))
+        row = SetRow(A, make_row("k", b"1", 1, (A, 1)))
+        self.assertEqual(list(entries([other, row, last])), list(entries([first, other, row, last])))
 
     def test_row_that_can_not_be_read(self) -> None:
         """A row that is damaged raises when it is read, alone or with others."""
