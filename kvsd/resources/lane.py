@@ -115,12 +115,12 @@ class LaneChannel(Channel):
                 request = self._framing.read(data, at)
                 if not isinstance(request, Whole):
                     break
-                asked, at = data[at : request.end], request.end
+                start, at = at, request.end
                 label = self._serve(request)
                 if self._call is not None:
                     break
                 if request.verb == "GET" and label in CHANGED_BY_EVENTS and self._unsent and not self.site.access_log:
-                    recent.keep(asked, Given(label, self._unsent[-1]))
+                    recent.keep(data[start:at], Given(label, self._unsent[-1]))
             if self._unsent_bytes > MAX_UNSENT_BYTES:
                 self._send()
         self._send()
