@@ -8,6 +8,9 @@ from kvsd.replication.reports import Reports
 from kvsd.replication.requests import CountKeys, Put, Question
 from kvsd.replication.state import State
 
+TURN_SECONDS = 0.05
+"""For how long requests are put to the same member."""
+
 
 class Candidates:
     """Orders the members that can be used now."""
@@ -16,7 +19,8 @@ class Candidates:
         self._state = state
         self._past = Past(state)
         self._reports = Reports(state)
-        self._turns = 0
+        self._first = sum(state.identity.address.encode())
+        """Nodes whose clocks agree don't all turn to the same member."""
 
     def in_order(self, shard: str, request: Question) -> list[str]:
         """The members to try: those known to have what the request depends on first, otherwise in turns."""
@@ -52,8 +56,11 @@ class Candidates:
         return self._past.holds(address, self._state.shard_of(request.key)[0], request.token)
 
     def _turn(self, request: Question) -> int:
-        """Spread requests over the members, but send the retries of one request to the same one."""
+        """
+        Whose turn it is: requests are spread over the members, but retries of one go to the same.
+
+        For a moment all others go to one member, as they share a POST then; with the next moment it is another one's turn.
+        """
         if isinstance(request, Put) and request.request:
             return sum(request.request.encode())
-        self._turns += 1
-        return self._turns
+        return self._first + int(self._state.now.monotonic / TURN_SECONDS)

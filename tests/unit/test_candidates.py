@@ -1,0 +1,48 @@
+"""Whom a request is put to: for a moment the same member, in the long run each of them."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvsd.replication.candidates import TURN_SECONDS, Candidates
+from kvsd.replication.requests import Get, Put
+from kvsd.replication.token import EMPTY
+from tests.pure import PureCluster
+
+
+class CandidatesTests(SynchronousTestCase):
+    """A cluster of two shards, seen from a member of the other one."""
+
+    def setUp(self) -> None:
+        self.cluster = PureCluster().founded()
+        self.key, self.members = self.cluster.key_of("s0"), self.cluster.members("s0")
+        self.askers = self.cluster.members("s1")
+        states = [self.cluster.sites[asker].replica.state for asker in self.askers]
+        self.candidates = [Candidates(state) for state in states]
+
+    def firsts(self, request: Get | Put) -> list[str]:
+        """Whom each node asks first, in a row of moments."""
+        firsts: list[str] = []
+        for _ in range(30):
+            self.cluster.run(TURN_SECONDS)
+            for candidates in self.candidates:
+                now = {candidates.in_order("s0", request)[0] for _ in range(5)}
+                self.assertEqual(len(now), 1)
+                firsts += now
+        return firsts
+
+    def test_turns(self) -> None:
+        """In one moment a node asks the same member again and again; after some time it has asked all of them alike."""
+        firsts = self.firsts(Get(self.key, EMPTY))
+        for number in range(len(self.askers)):
+            mine = firsts[number :: len(self.askers)]
+            for member in self.members:
+                self.assertGreater(mine.count(member), 5)
+
+    def test_others_ask_others(self) -> None:
+        """Nodes whose clocks agree don't all ask the same member."""
+        for candidates in self.candidates:
+            candidates.in_order("s0", Get(self.key, EMPTY))
+        self.assertGreater(len({c.in_order("s0", Get(self.key, EMPTY))[0] for c in self.candidates}), 1)
+
+    def test_retries(self) -> None:
+        """All tries of a request with an id go to the same member, whoever sends them."""
+        self.assertEqual(len(set(self.firsts(Put(self.key, b"1", EMPTY, request="r1")))), 1)
