@@ -147,10 +147,10 @@ class Node:
 
     def read(self, request: Get) -> Outcome | None:
         """What a read is answered, where the replica can say that at once; else None, and it is to be submitted."""
+        if self._stopping or self._stopped:
+            return None
         try:
-            return (
-                None if self._stopping or self._stopped else self._replica.serving.reader.at_once(request, self.now())
-            )
+            return self._replica.serving.reader.at_once(request, self.now())
         except Exception:
             self._fail(Failure())
             return None

@@ -123,7 +123,7 @@ class NodeService(Service):
         identity, state = claim(storage, settings.address, os.urandom(16), secrets.randbits(BOOT_BITS), crash)
         if not settings.secret:
             _log.warn("no secret: anybody who reaches this port can pose as a node (set KVSD_SECRET)")
-        replica = Replica(identity, Limits(cache_bytes=settings.cache_bytes // 2), row_table(storage))
+        replica = Replica(identity, _limits(settings), row_table(storage))
         transport = TreqTransport(self._reactor)
         node = Node(
             replica, self._reactor, wall_ms, storage, transport, settings.secret, crash, self._metrics.observe_post
@@ -147,6 +147,10 @@ class NodeService(Service):
 
     def _not_listening(self, failure: Failure) -> None:
         self._refused = f"can't listen at {self._settings.listen}: {failure.getErrorMessage()}"
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(cache_bytes=settings.cache_bytes // 2, may_force=settings.may_force)
 
 
 def settle_garbage_collection() -> None:

@@ -38,6 +38,7 @@ class Settings:
     max_body_bytes: int
     write_concern: Concern
     cache_bytes: int
+    may_force: bool
 
 
 def read_settings(options: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
@@ -68,6 +69,7 @@ def read_settings(options: Mapping[str, object], environment: Mapping[str, str])
         ),
         write_concern=_write_concern(given("write-concern", "")),
         cache_bytes=_number("cache-bytes", given("cache-bytes", ""), DEFAULT_CACHE_BYTES),
+        may_force=_may_force(given("force", "")),
     )
 
 
@@ -140,6 +142,14 @@ def _write_concern(text: str | None) -> Concern:
         raise SettingsError(
             f'write-concern is malformed: {text!r:.40} is not a whole number from 1, "majority" or "all"'
         ) from None
+
+
+def _may_force(text: str | None) -> bool:
+    if text not in (None, "operator", "never"):
+        raise SettingsError(
+            f'force is malformed: {text!r:.40} is not "operator" or "never" (no node gives others up by itself)'
+        )
+    return text != "never"
 
 
 def _number(name: str, text: str | None, default: int, most: int = MAX_NUMBER) -> int:

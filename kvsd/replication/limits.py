@@ -16,6 +16,8 @@ class Limits:
     """A node of which nobody has heard for this long leaves the view."""
     give_up_seconds: float = 5.0
     """Only a node of which nobody has heard for this long can be given up by force."""
+    may_force: bool = True
+    """Whether this node takes part in that; as all voters that are left have to, one that does not is enough against it."""
     damping_seconds: float = 2.0
     """A suspected peer is trusted again once its link has been good for this long."""
 

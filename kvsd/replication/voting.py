@@ -44,6 +44,8 @@ class Voting:
     def _has_given_up(self, nodes: Collection[str]) -> bool:
         """Whether this node would go on without some nodes: nobody has heard of them for long."""
         limits, now, known = self._state.limits, self._state.now.monotonic, self._state.liveness.peers
+        if nodes and not limits.may_force:
+            return False
         return all(node in known and known[node].unheard(now) >= limits.give_up_seconds for node in nodes)
 
     def promise(self, epoch: int, ballot: Ballot) -> tuple[Ballot, Vote | None]:

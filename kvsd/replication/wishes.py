@@ -51,6 +51,9 @@ class Asked:
     """Since when it is in force (monotonic seconds)."""
 
 
+NEVER = "This node was started with force=never: it gives no nodes up, and agrees to nobody else's doing so"
+
+
 class Wishes:
     """Looks at the configuration and says what is still to be done for a wish, or how it ended."""
 
@@ -110,6 +113,8 @@ class Wishes:
         self, asked: Asked, configuration: Configuration, addresses: tuple[str, ...]
     ) -> Configuration | Outcome | None:
         state, now = self._state, self._state.now.monotonic
+        if not state.limits.may_force:
+            return Refused(NEVER)
         unknown = [address for address in addresses if address not in configuration.nodes]
         if unknown:
             return Changed() if asked.proposed and len(unknown) == len(addresses) else Unknown(NO_SUCH_NODE)

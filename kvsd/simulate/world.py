@@ -4,6 +4,7 @@ A cluster in a simulated world, put together from its parts.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from kvsd.entries import entries, owner_entry, saved
 from kvsd.ports import Table
@@ -68,7 +69,8 @@ class Cluster:
         self.monitor.watch_for(self.rows)
         addresses = [f"10.0.0.{number + 1}:8090" for number in range(plan.nodes + plan.spares)]
         self.founding = founding_configuration(addresses[: plan.nodes], plan.shards)
-        limits = replace(Limits(cache_bytes=CACHE_BYTES), **plan.limits)
+        counts: dict[str, Any] = plan.limits  # whose names are those of counts among the limits
+        limits = replace(Limits(cache_bytes=CACHE_BYTES), **counts)
         world = World(self.clock, self.network, self.trace, self.monitor, self.founding, limits, str(plan.seed))
         self.machines = {address: Machine(world, address) for address in addresses}
         self._vectors: dict[tuple[str, bytes], tuple[bytes, dict[str, VersionVector]]] = {}

@@ -15,8 +15,8 @@ from kvsd.replication.requests import (
     Unknown,
 )
 from kvsd.replication.saved import Saved
-from kvsd.replication.wishes import NO_SUCH_NODE
-from tests.pure import ADDRESSES, PureCluster
+from kvsd.replication.wishes import NEVER, NO_SUCH_NODE
+from tests.pure import ADDRESSES, PureCluster, with_limits
 from tests.pure_case import PureCase
 
 ONE, TWO, THREE, FOUR, FIVE = ADDRESSES[:5]
@@ -93,6 +93,15 @@ class GivenUpTests(ForcingCase):
 
 class RefusedTests(ForcingCase):
     """What can't be forced."""
+
+    def test_never(self) -> None:
+        """Where one of the voters that are left takes no part in it, nothing is forced, whoever is asked."""
+        self.found(5)
+        self.cluster.sites[TWO].replica.state.limits = with_limits(may_force=False)
+        self.crash(THREE, FOUR, FIVE)
+        self.assertEqual(Refused(NEVER), self.outcome(GiveUp((THREE, FOUR, FIVE)), TWO))
+        self.assertIsInstance(self.outcome(GiveUp((THREE, FOUR, FIVE)), ONE, seconds=15.0), Overloaded)
+        self.assertEqual(1, self.configuration().epoch)
 
     def test_by_name(self) -> None:
         """Nobody is given up who is up or unknown; all who are silent have to be named."""

@@ -44,10 +44,20 @@ class SettingsTests(SynchronousTestCase):
             "data-dir": None,
             "max-key-length": "9",
             "cache-bytes": "2",
+            "force": "never",
         }
         settings = read_settings(options, {**GIVEN, "KVSD_LISTEN": "tcp:2", "KVSD_DATA_DIR": "/data"})
         self.assertEqual(("10.0.0.2:8091", "tcp:1", 9), (settings.address, settings.listen, settings.max_key_length))
         self.assertEqual(("/data", 2), (str(settings.data_dir), settings.cache_bytes))
+        self.assertFalse(settings.may_force)
+
+    def test_force(self) -> None:
+        """Nodes are given up by word of an operator, or not at all; never by themselves."""
+        for force, may in ((None, True), ("operator", True), ("never", False)):
+            self.assertEqual(may, read_settings({"force": force}, GIVEN).may_force)
+        for wrong in ("auto", "", "always"):
+            with self.assertRaisesRegex(SettingsError, "^force is malformed"):
+                read_settings({"force": wrong}, GIVEN)
 
     def test_node_that_founds_nothing(self) -> None:
         """Without a number of shards a node looks for a cluster, unless it is alone."""
