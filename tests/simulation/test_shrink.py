@@ -5,7 +5,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.replication.serving import Serving
+from kvsd.replication.vetting import Vetting
 from kvsd.simulate.history import Violation
 from kvsd.simulate.plan import Fault, Plan, Step, draw_plan
 from kvsd.simulate.run import simulate
@@ -103,7 +103,7 @@ class DefectTests(SynchronousTestCase):
     """A plan that shows a defect of kvsd: a node serves what it has, whatever the client has seen."""
 
     def setUp(self) -> None:
-        self.patch(Serving, "_unmet", lambda *_: None)
+        self.patch(Vetting, "_unmet", lambda *_: None)
         cut = Fault("cut-link", 2.2, 3.0, (0, 1), 0.5)
         noise = [Fault("slow-disk", 2.5, 1.0, (2, 0), 0.1), Fault("clock-a-bit-wrong", 2.5, 1.0, (2, 1), 0.5)]
         shows = [Step(2.5, "put", 0, "a"), Step(0.1, "get", 1, "a")]
