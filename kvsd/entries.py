@@ -62,6 +62,8 @@ class _Owner(Struct, frozen=True, array_like=True):
 
 
 class _RoleRecord(Struct, frozen=True, array_like=True):
+    """A SetVector without its role, in the same order."""
+
     shard: str
     vector: VersionVector
     hlc: Stamp
@@ -70,6 +72,8 @@ class _RoleRecord(Struct, frozen=True, array_like=True):
 
 
 class _Promise(Struct, frozen=True, array_like=True):
+    """A SetPromise, in the same order."""
+
     epoch: Epoch
     ballot: Ballot
     vote: Vote | None

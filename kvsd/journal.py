@@ -71,8 +71,11 @@ class Journal:
     def flush(self) -> None:
         """Commit what was written, unless a commit is under way: then it follows that one."""
         if self._pending and not self._committing:
-            changes, self._pending = self._pending, []
-            self._commit(self._encode(changes), self._written)
+            kept, self._pending, self._committing = self._pending, [], True
+            try:
+                self._commit(self._encode(kept), self._written)
+            except Exception:  # no other commit may follow, as if it were all that there was
+                self._crash(Failure())
 
     def idle(self) -> Deferred[None]:
         """Fires once nothing is to be committed any more."""
@@ -82,7 +85,6 @@ class Journal:
         return done
 
     def _commit(self, changes: Sequence[Change], position: int) -> None:
-        self._committing = True
         committed = self._storage.commit(changes)
         committed.addCallbacks(self._committed, self._failed, (position,), {}, (changes, position))
         committed.addErrback(self._crash)

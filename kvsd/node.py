@@ -58,7 +58,7 @@ class Node:
     """
 
     events = 0
-    """How many there were: while it stays the same, so does what a read is answered."""
+    """How many there were: as long as that stays the same, so do the outcomes of reads that can be had at once."""
 
     def __init__(
         self,
@@ -138,15 +138,12 @@ class Node:
         if self._stopping:
             answered(Overloaded("This node is shutting down; try another one"))
             return nothing
-        if isinstance(request, Get) and (outcome := self.read(request)):
-            answered(outcome)
-            return nothing
         ticket = self._askers.admit(answered)
         self._act(partial(self._replica.submit, ticket, request, self.now()))
         return partial(self._askers.forget, ticket)
 
     def read(self, request: Get) -> Outcome | None:
-        """What a read is answered, where the replica can say that at once; else None, and it is to be submitted."""
+        """What a read is answered, where the replica can say that at once; else None, and it is to be submitted or asked."""
         if self._stopping or self._stopped:
             return None
         try:

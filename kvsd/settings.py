@@ -146,9 +146,7 @@ def _write_concern(text: str | None) -> Concern:
 
 def _may_force(text: str | None) -> bool:
     if text not in (None, "operator", "never"):
-        raise SettingsError(
-            f'force is malformed: {text!r:.40} is not "operator" or "never" (no node gives others up by itself)'
-        )
+        raise SettingsError(f'force is malformed: {text!r:.40} is not "operator" or "never"')
     return text != "never"
 
 

@@ -38,7 +38,7 @@ class Pipe(StringTransport):
 
     def __init__(self, channel: HTTPChannel) -> None:
         super().__init__()
-        self._channel = channel
+        self.channel = channel
         self._waiting: deque[bytes] = deque()
         self._gone = False
         self.reads = True
@@ -95,11 +95,11 @@ class Pipe(StringTransport):
         """The client is gone."""
         if not self._gone:
             self._gone = True
-            self._channel.connectionLost(Failure(ConnectionDone()))
+            self.channel.connectionLost(Failure(ConnectionDone()))
 
     def _deliver(self) -> None:
         while self._waiting and self.producerState == "producing" and not (self.disconnecting or self._gone):
-            self._channel.dataReceived(self._waiting.popleft())
+            self.channel.dataReceived(self._waiting.popleft())
 
 
 class Nobody(Transport):

@@ -113,7 +113,7 @@ class Administration:
         if isinstance(change, GiveUp):
             return (
                 "The nodes could not be given up in time: nobody that is left may have heard of them for some seconds,"
-                " and all voters that are left have to agree; try again later"
+                " and all voters that are left have to agree, none of them started with force=never; try again later"
             )
         return (
             "The change was not decided in time: a majority of the voters"

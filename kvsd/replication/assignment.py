@@ -1,8 +1,10 @@
 """
-Assignment: whether this node has a place among those that serve.
+Assignment: whether this node has a place among those that serve, and which of its roles serves a key.
 """
 
 from kvsd.replication.meeting import Meeting
+from kvsd.replication.past import Past
+from kvsd.replication.role import Role
 from kvsd.replication.state import State
 
 
@@ -12,6 +14,13 @@ class Assignment:
     def __init__(self, state: State) -> None:
         self._state = state
         self._meeting = Meeting(state)
+        self._past = Past(state)
+
+    def role_of(self, key: str) -> Role | None:
+        """This node's role where it can carry out requests about a key: a member's, with a complete copy of its slot."""
+        tenure, shard = self._state.shard_of(key)
+        role = self._state.serving(shard)
+        return role if role and self._past.is_ready(role.marks, tenure) else None
 
     def lacking(self) -> str:
         """Why this node can't serve any key, in words; empty if it can."""

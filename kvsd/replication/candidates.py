@@ -2,6 +2,8 @@
 Whom to ask: the members of a shard in the order in which a request is best put to them.
 """
 
+from zlib import crc32
+
 from kvsd.replication.marks import NO_MARKS
 from kvsd.replication.past import Past
 from kvsd.replication.reports import Reports
@@ -19,8 +21,9 @@ class Candidates:
         self._state = state
         self._past = Past(state)
         self._reports = Reports(state)
-        self._first = sum(state.identity.address.encode())
-        """Nodes whose clocks agree don't all turn to the same member."""
+        self._turns = crc32(state.identity.address.encode())
+        """How many turns there were; not all nodes begin with the same member."""
+        self._moment = 0
 
     def in_order(self, shard: str, request: Question) -> list[str]:
         """The members to try: those known to have what the request depends on first, otherwise in turns."""
@@ -57,10 +60,15 @@ class Candidates:
 
     def _turn(self, request: Question) -> int:
         """
-        Whose turn it is: requests are spread over the members, but retries of one go to the same.
+        Whose turn it is: requests are spread over the members.
 
-        For a moment all others go to one member, as they share a POST then; with the next moment it is another one's turn.
+        What comes in one moment goes to one member, as it shares a POST then; with what comes later it is the next one's
+        turn.  But all tries of a request with an id go to the same member.
         """
         if isinstance(request, Put) and request.request:
-            return sum(request.request.encode())
-        return self._first + int(self._state.now.monotonic / TURN_SECONDS)
+            return crc32(request.request.encode())
+        moment = int(self._state.now.monotonic / TURN_SECONDS)
+        if moment != self._moment:
+            self._moment = moment
+            self._turns += 1
+        return self._turns

@@ -134,7 +134,8 @@ class SetPromise(NamedTuple):
 
 OfRows = SetRow | DropRow | SetCount
 OfRole = LogOp | DropOps | SetVector | SetMarks | DropRole | SetRequest | DropRequest
-Keep = OfRows | OfRole | SetBindings | SetConfiguration | SetPromise
+OfNode = SetBindings | SetConfiguration | SetPromise
+Keep = OfRows | OfRole | OfNode
 
 
 # What a node is told to do.

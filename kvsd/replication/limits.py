@@ -17,7 +17,7 @@ class Limits:
     give_up_seconds: float = 5.0
     """Only a node of which nobody has heard for this long can be given up by force."""
     may_force: bool = True
-    """Whether this node takes part in that; as all voters that are left have to, one that does not is enough against it."""
+    """Whether this node takes part in giving nodes up by force: one voter that does not is enough against it."""
     damping_seconds: float = 2.0
     """A suspected peer is trusted again once its link has been good for this long."""
 

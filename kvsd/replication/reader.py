@@ -5,10 +5,9 @@ Reading: the version that won, and the client's token, raised by all that this v
 from kvsd.replication.assignment import Assignment
 from kvsd.replication.causality import join_dependencies
 from kvsd.replication.effects import Now
-from kvsd.replication.past import Past
 from kvsd.replication.placement import Tenure
 from kvsd.replication.record import Record
-from kvsd.replication.requests import Absent, Found, Get, Outcome, Unmet
+from kvsd.replication.requests import Absent, Found, Get, Outcome
 from kvsd.replication.role import Role
 from kvsd.replication.shown import Shown
 from kvsd.replication.stability import Stability
@@ -25,23 +24,22 @@ class Reader:
         self._stability = stability
         self._vetting = vetting
         self._assignment = Assignment(state)
-        self._past = Past(state)
         self._shown = Shown()
 
     def at_once(self, request: Get, now: Now) -> Outcome | None:
         """
         The outcome of a read that can be carried out here and now, and that depends on nothing that is not durable yet.
 
-        None where it takes more than that.
+        None where it takes more than that, if only to say why it is refused.
         """
-        if self._assignment.lacking():
+        role = None if self._assignment.lacking() else self._assignment.role_of(request.key)
+        if role is None:
             return None
-        tenure, shard = self._state.shard_of(request.key)
-        role = self._state.serving(shard)
-        if role is None or not self._past.is_ready(role.marks, tenure):
+        tenure, _ = self._state.shard_of(request.key)
+        if not self._vetting.passes(role, tenure, request.token, now):
             return None
-        outcome, after = self.read(role, tenure, request, now)
-        return None if after or isinstance(outcome, Unmet) else outcome
+        outcome, after = self.shown(role, tenure, request.key, request.token)
+        return None if after else outcome
 
     def read(self, role: Role, tenure: Tenure, request: Get, now: Now) -> tuple[Outcome, int]:
         """The outcome of a read of a key that is in a tenure, and the position that it depends on."""
@@ -54,14 +52,13 @@ class Reader:
         if row is None:
             return Absent(role.shard, self._stability.pruned(token)), 0
         position = role.store.reading.position_of(name)
-        if found := self._shown.again(name, row, token, state.epoch, self._stability.reports):
+        reports = self._stability.reports
+        if found := self._shown.again(name, row, token, state.epoch, reports):
             return found, position
         seen = self.having_seen(token, row.record)
         if row.record.value is None:
             return Absent(role.shard, seen), position
-        found = Found(role.shard, seen, row.record.value)
-        self._shown.keep(name, row, token, found, self._stability.reports)
-        return found, position
+        return self._shown.keep(name, row, token, Found(role.shard, seen, row.record.value), reports), position
 
     def having_seen(self, token: Token, record: Record) -> Token:
         """The token of a client that was shown a record: its dot and all that it depends on, without what is stable."""

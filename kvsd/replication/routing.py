@@ -9,7 +9,6 @@ from kvsd.replication.effects import Now, Ticket
 from kvsd.replication.forwarding import Forwarding, Forwards
 from kvsd.replication.messages import AskConfiguration
 from kvsd.replication.outbox import Asker, Remote
-from kvsd.replication.past import Past
 from kvsd.replication.requests import (
     Counted,
     CountKeys,
@@ -39,7 +38,6 @@ class Routing:
         self._forwards = forwards
         self._candidates = Candidates(state)
         self.assignment = Assignment(state)
-        self._past = Past(state)
         self._asked: float | None = None
         """When the other nodes were last asked for a later configuration (monotonic seconds)."""
 
@@ -78,12 +76,10 @@ class Routing:
         self._waiting.add(asker, None, request, unmet, now)
 
     def _role(self, request: Question) -> Role | None:
-        """This node's role where it can carry a request out: a member's, with a complete copy of the key's slot."""
+        """This node's role where it can carry a request out."""
         if isinstance(request, CountKeys):
             return self._state.serving(request.shard)
-        tenure, shard = self._state.shard_of(request.key)
-        role = self._state.serving(shard)
-        return role if role and self._past.is_ready(role.marks, tenure) else None
+        return self.assignment.role_of(request.key)
 
     def _shard(self, request: Question) -> str:
         return request.shard if isinstance(request, CountKeys) else self._state.shard_of(request.key)[1]

@@ -31,7 +31,7 @@ class Stability:
         self._reports = Reports(state)
         self._known: dict[str, VersionVector] = {}
         self.reports = 0
-        """How often there were other reports: while that stays the same, so does what is stable."""
+        """How often reports may have changed: while that stays the same, so does what is stable."""
         self._cleaned: float | None = None
 
     def refresh(self) -> None:

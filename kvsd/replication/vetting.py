@@ -30,6 +30,10 @@ class Vetting:
             return None  # who has seen nothing can be told anything
         return self.vet(role.shard, token, now) or self._unmet(role, tenure, token, now.monotonic)
 
+    def passes(self, role: Role, tenure: Tenure, token: Token, now: Now) -> bool:
+        """Whether nothing of that is in the way; in contrast to refusal, it is not even noted what is lacking."""
+        return token is EMPTY or not (self.vet(role.shard, token, now) or self._lacking(role, tenure, token))
+
     def vet(self, shard: str, token: Token, now: Now) -> Outcome | None:
         """Refuse a token that names what can't be; one of a later configuration than this node's is unmet."""
         state = self._state
@@ -72,17 +76,21 @@ class Vetting:
         return MAX_NUMBER if reported is None else reported.get(writer, 0) + self._state.limits.counter_slack
 
     def _unmet(self, role: Role, tenure: Tenure, token: Token, now: float) -> Unmet | None:
-        """What of a token's past is not here, or of writers that this node can't judge yet."""
-        if not token.dependencies:
+        lacking = self._lacking(role, tenure, token)
+        if not lacking:
             return None
-        lacking = self._past.lacking(role, tenure, token)
-        unknown = {(s, writer, counter) for s, vector in lacking.items() for writer, counter in vector.items()}
+        return Unmet(role.shard, [self._explain(role, tenure, *entry, now) for entry in sorted(lacking)])
+
+    def _lacking(self, role: Role, tenure: Tenure, token: Token) -> set[tuple[str, bytes, int]]:
+        """What of a token's past is not here, or of writers that this node can't judge yet: shard, writer, counter."""
+        if not token.dependencies:
+            return set()
+        needed = self._past.lacking(role, tenure, token)
+        lacking = {(s, writer, counter) for s, vector in needed.items() for writer, counter in vector.items()}
         if self._state.epoch == 1:
             for s, vector in token.dependencies.items():
-                unknown |= {(s, w, n) for w, n in vector.items() if w not in self._state.writers}
-        if not unknown:
-            return None
-        return Unmet(role.shard, [self._explain(role, tenure, *entry, now) for entry in sorted(unknown)])
+                lacking |= {(s, w, n) for w, n in vector.items() if w not in self._state.writers}
+        return lacking
 
     def _explain(self, role: Role, tenure: Tenure, shard: str, writer: bytes, need: int, now: float) -> MissingWrite:
         state = self._state

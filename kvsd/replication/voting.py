@@ -45,6 +45,7 @@ class Voting:
         """Whether this node would go on without some nodes: nobody has heard of them for long."""
         limits, now, known = self._state.limits, self._state.now.monotonic, self._state.liveness.peers
         if nodes and not limits.may_force:
+            self._state.out.note("give-up-refused", nodes=", ".join(nodes))
             return False
         return all(node in known and known[node].unheard(now) >= limits.give_up_seconds for node in nodes)
 

@@ -15,7 +15,7 @@ from kvsd.node import Node
 from kvsd.replication.requests import Get, KeyRequest, Outcome, Overloaded
 from kvsd.resources.asking import Said, preferred_wait, read_request
 from kvsd.resources.door import Headers, Rejected, Reply, RequestLimits, internal_error, too_large
-from kvsd.resources.outcomes import Answer, Answers
+from kvsd.resources.outcomes import Answer, Answers, key_answer
 
 BUSY = Overloaded("Too many requests are under way at this node; try again later")
 
@@ -49,7 +49,7 @@ class Desk:
             outcome = self._at_once(asked)
             if outcome is None:
                 return Call(self, verb, said, asked, started, tell).begun()
-            label, reply = self.answer(asked, outcome, said)
+            label, reply = _confirmed(self._answers.to(asked, outcome), said)
         except Rejected as rejected:
             label, reply = "too-large" if rejected.reply.status == 413 else "bad-request", rejected.reply
         except Exception:
@@ -60,14 +60,9 @@ class Desk:
 
     def _at_once(self, asked: KeyRequest) -> Outcome | None:
         """The outcome of a request that nothing has to be begun for."""
-        if self.under_way >= self.limits.in_flight:
-            return BUSY
-        return self.node.read(asked) if isinstance(asked, Get) else None
-
-    def answer(self, asked: KeyRequest, outcome: Outcome, said: Said) -> Answer:
-        """What a client is answered."""
-        answer = self._answers.to(asked, outcome)
-        return _confirmed(answer, said) if said.prefer else answer
+        if isinstance(asked, Get) and (outcome := self.node.read(asked)):
+            return outcome
+        return BUSY if self.under_way >= self.limits.in_flight else None
 
 
 class Call:
@@ -102,7 +97,7 @@ class Call:
     def _hear(self, outcome: Outcome) -> None:
         """The node has an outcome."""
         try:
-            label, reply = self._desk.answer(self._asked, outcome, self._said)
+            label, reply = _confirmed(key_answer(self._asked, outcome, self._desk.node.tokens.encode), self._said)
         except Exception:
             label, reply = "error", internal_error(Failure())
         self._end(label, reply)
@@ -126,7 +121,7 @@ class Call:
 def _confirmed(answer: Answer, said: Said) -> Answer:
     """The answer, with the preference that was applied."""
     label, reply = answer
-    wait = preferred_wait(said.prefer)
+    wait = preferred_wait(said.prefer) if said.prefer else None
     if wait is None or label not in _HONOURED:
         return answer
     return Answer(label, reply._replace(headers=reply.headers + _applied(wait)))

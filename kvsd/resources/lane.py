@@ -29,8 +29,8 @@ from kvsd.resources.site import BoundedSite, Channel
 MAX_UNSENT_BYTES = 64 * 1024
 """How much is answered to pipelined requests before that is handed to the transport, which may then say: enough."""
 
-CHANGED_BY_EVENTS = frozenset({"found", "absent"})
-"""How a read is answered where only events can change the answer."""
+STEADY = frozenset({"found", "absent"})
+"""The words for answers to reads that stay the same until the next event."""
 
 _log = Logger()
 
@@ -57,7 +57,7 @@ class LaneChannel(Channel):
 
     def __init__(self, lane: Lane) -> None:
         super().__init__()
-        self._lane = lane
+        self.lane = lane
         self._framing = Framing(lane.desk.limits.max_body_bytes)
         self._request: Whole | None = None
         """The request in the lane."""
@@ -84,10 +84,10 @@ class LaneChannel(Channel):
     def dataReceived(self, data: bytes) -> None:
         """Bytes have come."""
         if self._call is not None:
-            self._heard = self._lane.seconds()
+            self._heard = self.lane.seconds()
             self.rawDataReceived(data)  # waits with all else that comes while a request is under way
         elif self._held:
-            self._heard = self._lane.seconds()
+            self._heard = self.lane.seconds()
             self._hold(data)
         elif (
             # Whether the next byte is the first of a request, nothing is under way, and answers are read.
@@ -97,14 +97,14 @@ class LaneChannel(Channel):
             and not self.paused
             and not self.transport.disconnecting
         ):
-            self._heard = self._lane.seconds()
+            self._heard = self.lane.seconds()
             self._take(self.clearLineBuffer() + data if self._buffer else data)
         else:
             super().dataReceived(data)
 
     def _take(self, data: bytes) -> None:
         """Answer the requests that data begins with; from the first one that is not for the lane, all is handed on."""
-        at, size, recent = 0, len(data), self._lane.recent
+        at, size, recent = 0, len(data), self.lane.recent
         request: Whole | int | None = None
         while at < size and not self._waitingForTransport:
             end = data.find(b"\r\n\r\n", at) + 4
@@ -115,11 +115,12 @@ class LaneChannel(Channel):
                 request = self._framing.read(data, at)
                 if not isinstance(request, Whole):
                     break
-                start, at = at, request.end
+                start, at, answers = at, request.end, len(self._unsent)
                 label = self._serve(request)
                 if self._call is not None:
                     break
-                if request.verb == "GET" and label in CHANGED_BY_EVENTS and self._unsent and not self.site.access_log:
+                is_head = at == end and request.verb == "GET"
+                if is_head and label in STEADY and len(self._unsent) > answers and not self.site.access_log:
                     recent.keep(data[start:at], Given(label, self._unsent[-1]))
             if self._unsent_bytes > MAX_UNSENT_BYTES:
                 self._send()
@@ -133,7 +134,7 @@ class LaneChannel(Channel):
             self._buffer = data[at:]
         elif isinstance(request, int):
             self._lacking = request
-            self._late = self.callLater(self._lane.desk.limits.arrival_seconds, self._give_up)
+            self._late = self.callLater(self.lane.desk.limits.arrival_seconds, self._give_up)
             self._hold(data[at:])
         elif at < size:
             super().dataReceived(data[at:])
@@ -159,12 +160,12 @@ class LaneChannel(Channel):
         """Give an answer that was given before."""
         self._unsent.append(given.answer)
         self._unsent_bytes += len(given.answer)
-        self._lane.desk.count("GET", given.label, self._lane.seconds() - self._heard)
+        self.lane.desk.count("GET", given.label, self.lane.seconds() - self._heard)
 
     def _serve(self, request: Whole) -> str:
         """Have a request answered; returns how it was, if that is done already."""
         self._request = request
-        desk = self._lane.desk
+        desk = self.lane.desk
         if not request.verb:
             self._tell(_heard(desk, request.body))
             return ""
@@ -177,7 +178,7 @@ class LaneChannel(Channel):
     def _tell(self, reply: Reply) -> None:
         """A request is answered; if it took its time, the next ones follow."""
         try:
-            answer = self._lane.encode(reply)
+            answer = self.lane.encode(reply)
             self._unsent.append(answer)
             self._unsent_bytes += len(answer)
             if self.site.access_log:
@@ -192,7 +193,7 @@ class LaneChannel(Channel):
     def _go_on(self) -> None:
         self._call = None
         self._handlingRequest = False
-        self._heard = self._lane.seconds()
+        self._heard = self.lane.seconds()
         data, self._dataBuffer = b"".join(self._dataBuffer), []
         if data and not self._waitingForTransport:  # of much data, only some was taken
             self._networkProducer.resumeProducing()
@@ -221,7 +222,7 @@ class LaneChannel(Channel):
         So it is looked at here whether anything was going on there.
         """
         idle_seconds = self.timeOut or 0
-        rest = idle_seconds if self._call is not None else self._heard + idle_seconds - self._lane.seconds()
+        rest = idle_seconds if self._call is not None else self._heard + idle_seconds - self.lane.seconds()
         if rest <= 0:
             super().timeoutConnection()
         else:

@@ -2,6 +2,7 @@
 What a client is answered: the table from outcomes to replies.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -35,7 +36,7 @@ from kvsd.resources.door import RETRY_AFTER, Headers, Reply, error_reply, json_r
 EncodeToken = Callable[[Token], str]
 
 MAX_KNOWN: Final = 4096
-MAX_KNOWN_BYTES: Final = 1024
+MAX_KNOWN_BYTES: Final = 2048
 
 _encode = Encoder().encode
 _WRITER_DIGITS = 4
@@ -66,29 +67,32 @@ class Answer(NamedTuple):
 
 class Answers:
     """
-    Answers to requests about keys; those to the reads of one row, which have the same outcome, are made once.
+    Answers to reads; those that have the same outcome, as the reads of one row have, are made once.
 
     Of these at most so many are remembered, of ordinary size: the oldest goes first.
     """
 
     def __init__(self, encode: EncodeToken) -> None:
         self._encode = encode
-        self._known: dict[int, tuple[Found, Answer]] = {}
+        self._known: OrderedDict[int, tuple[Found, Answer]] = OrderedDict()
         """By the identity of the outcome, which is kept here for as long as it is to be known by that."""
 
     def to(self, asked: KeyRequest, outcome: Outcome) -> Answer:
-        """The answer to what was asked."""
-        if not isinstance(outcome, Found):
-            return key_answer(asked, outcome, self._encode)
+        """The answer to a read whose outcome could be had at once."""
         known = self._known.get(id(outcome))
         if known is not None:
             return known[1]
         answer = key_answer(asked, outcome, self._encode)
-        if len(outcome.value) <= MAX_KNOWN_BYTES:
+        if isinstance(outcome, Found) and _is_shared(asked, outcome) and len(answer.reply.body) <= MAX_KNOWN_BYTES:
             self._known[id(outcome)] = outcome, answer
             if len(self._known) > MAX_KNOWN:
-                del self._known[next(iter(self._known))]
+                self._known.popitem(last=False)
         return answer
+
+
+def _is_shared(asked: KeyRequest, outcome: Found) -> bool:
+    """Whether others are shown the same: who had seen something else has an outcome of its own."""
+    return not asked.token.dependencies and asked.token.hlc < outcome.token.hlc
 
 
 def key_answer(asked: KeyRequest, outcome: Outcome, encode: EncodeToken) -> Answer:

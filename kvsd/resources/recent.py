@@ -1,8 +1,8 @@
 """
 Answers that are given again, to the byte, as long as nothing can have changed.
 
-What a read is answered follows from its bytes and from the state of the node, which changes only in events.  So until the
-next event, and while the clock shows the same second, the same bytes are answered alike.
+The outcome of a read that can be had at once follows from its bytes and from the state of the node, which changes only in
+events.  So until the next event, and while the clock shows the same second, the same bytes are answered alike.
 """
 
 import time

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import NamedTuple
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from kvsd.claim import BOOT_BITS, claim, row_table
 from kvsd.node import Node
 from kvsd.ports import StorageError
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.limits import Limits
-from kvsd.replication.requests import Change, Outcome, Request
+from kvsd.replication.requests import Change, Get, Outcome, Request
 from kvsd.replication.token import TokenError
 from kvsd.simulate.clock import Actor, ActorClock, Clock
 from kvsd.simulate.disk import DAMAGED, FULL, SYNC_FAILED, Disk, SimulatedStorage, Tables
@@ -86,7 +86,8 @@ class Run(Actor):
             self._calls.pop(call)
             call.end(malformed(error))
             return
-        outcome = self.node.ask(request)
+        found = self.node.read(request) if isinstance(request, Get) else None
+        outcome = succeed(found) if found else self.node.ask(request)
         call.asked(outcome)
         outcome.addCallbacks(lambda outcome: self._answer(call, outcome), lambda _: self._calls.pop(call, None))
         outcome.addErrback(lambda failure: self._monitor.accuse("no-exception", failure.getTraceback()))

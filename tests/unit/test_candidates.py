@@ -37,8 +37,17 @@ class CandidatesTests(SynchronousTestCase):
             for member in self.members:
                 self.assertGreater(mine.count(member), 5)
 
+    def test_at_regular_intervals(self) -> None:
+        """Who asks once in a while, however regularly, does not always meet the same member."""
+        for every in (2, 3, 4, 6):
+            firsts = set()
+            for _ in range(6):
+                self.cluster.run(every * TURN_SECONDS)
+                firsts.add(self.candidates[0].in_order("s0", Get(self.key, EMPTY))[0])
+            self.assertEqual(firsts, set(self.members))
+
     def test_others_ask_others(self) -> None:
-        """Nodes whose clocks agree don't all ask the same member."""
+        """Not all nodes begin with the same member."""
         for candidates in self.candidates:
             candidates.in_order("s0", Get(self.key, EMPTY))
         self.assertGreater(len({c.in_order("s0", Get(self.key, EMPTY))[0] for c in self.candidates}), 1)

@@ -21,7 +21,9 @@ def change(name: bytes) -> Change:
 
 
 def changes_of(kept: Sequence[Keep]) -> list[Change]:
-    """One change for each, of the key that it names."""
+    """One change for each, of the key that it names; there is none for an empty key."""
+    if any(isinstance(drop, DropRole) and not drop.role for drop in kept):
+        raise ZeroDivisionError
     return [change(drop.role) for drop in kept if isinstance(drop, DropRole)]
 
 
@@ -80,6 +82,15 @@ class JournalTests(SynchronousTestCase):
             done.errback(error)
         else:
             done.callback(None)
+
+    def test_what_can_not_be_encoded(self) -> None:
+        """Where the changes of a commit can't be made, the node can't go on, and no later commit passes for both."""
+        self.journal.write(1, [DropRole(b"")])
+        self.journal.after(1, reply(1))
+        self.journal.flush()
+        self.write(2, b"b")
+        self.journal.flush()
+        self.assertEqual(([ZeroDivisionError], []), (self.events, self.commits()))
 
     def test_one_commit_for_a_turn(self) -> None:
         """All writes of a turn are one commit; a flush without writes is none."""

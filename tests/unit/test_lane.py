@@ -9,7 +9,8 @@ from typing_extensions import override
 from kvsd.metrics import Metrics
 from kvsd.replication.requests import Absent, Found, Get, Put, Written
 from kvsd.replication.token import EMPTY
-from kvsd.resources.door import RequestLimits
+from kvsd.resources.door import Reply, RequestLimits
+from kvsd.resources.lane import LaneChannel
 from kvsd.resources.root import make_site
 from tests.fakes import token
 from tests.http_case import Connection, HttpCase, parse_answer, request_bytes
@@ -180,6 +181,25 @@ class AgainTests(LaneCase):
             self.answers_to(data)
             self.answers_to(data, 2)
             self.assertEqual(len(self.node.asked), 3)
+
+    def test_answer_that_is_not_made(self) -> None:
+        """Where an answer can't be written, the one before it is not given in its place from then on."""
+        pipe = self.pipe()
+        assert isinstance(pipe.channel, LaneChannel)
+        lane = pipe.channel.lane
+        encode = lane.encode
+
+        def fail(reply: Reply) -> bytes:
+            raise MemoryError
+
+        first, second = request_bytes("GET", "/kvs/a"), request_bytes("GET", "/kvs/b")
+        pipe.send(first)
+        lane.encode = fail
+        pipe.send(first + second)
+        self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)
+        lane.encode = encode
+        self.answers_to(second)
+        self.assertEqual([get.key for get in self.node.asked if isinstance(get, Get)], ["a", "b", "b"])
 
     def test_wrong_requests(self) -> None:
         """A request that is wrong is refused each time, and each time counted as that."""

@@ -19,12 +19,12 @@ def shown_to_who_has_seen_more(planting: Planting) -> None:
 
 def shown_while_meeting(planting: Planting) -> None:
     """A read is answered at once only by a node that may serve."""
-    planting.rewrite(Reader, "at_once", ("if self._assignment.lacking():", "if False:"))
+    planting.rewrite(Reader, "at_once", ("None if self._assignment.lacking() else ", ""))
 
 
 def read_at_once_before_sync(planting: Planting) -> None:
     """A read is answered at once only where what it saw is durable."""
-    planting.rewrite(Reader, "at_once", ("if after or ", "if "))
+    planting.rewrite(Reader, "at_once", ("None if after else ", ""))
 
 
 DEFECTS: list[Plant] = [

@@ -15,7 +15,7 @@ from tests.simulation.mutants.planting import Plant, Planting
 
 def token_unchecked(planting: Planting) -> None:
     """A request is served only where all that its token depends on in the key's shard is there."""
-    planting.rewrite(Vetting, "_unmet", ("self._past.lacking(role, tenure, token)", "{}"))
+    planting.rewrite(Vetting, "_lacking", ("self._past.lacking(role, tenure, token)", "{}"))
     planting.rewrite(Role, "apply", AFTER_CAUSES)
 
 
