@@ -7,19 +7,9 @@ from kvsd.replication.shown import Shown
 from tests.simulation.mutants.planting import Plant, Planting
 
 
-def old_row_shown(planting: Planting) -> None:
-    """What was shown of a key is shown again only where the same row is still there."""
-    planting.rewrite(Shown, "again", ("shown.row is not row or ", ""))
-
-
 def shown_to_who_has_seen_more(planting: Planting) -> None:
     """Who has seen something is not given a token that lacks it."""
     planting.rewrite(Shown, "again", (" or token.dependencies", ""), ("token.hlc > seen.hlc or ", ""))
-
-
-def shown_while_meeting(planting: Planting) -> None:
-    """A read is answered at once only by a node that may serve."""
-    planting.rewrite(Reader, "at_once", ("None if self._assignment.lacking() else ", ""))
 
 
 def read_at_once_before_sync(planting: Planting) -> None:
@@ -28,8 +18,6 @@ def read_at_once_before_sync(planting: Planting) -> None:
 
 
 DEFECTS: list[Plant] = [
-    old_row_shown,
     shown_to_who_has_seen_more,
-    shown_while_meeting,
     read_at_once_before_sync,
 ]
