@@ -44,15 +44,31 @@ class NodeDuties:
                 self._wait("bind", f"{address} was never heard of")
 
     def lose(self) -> Iterator[Step]:
-        """Give up the writers of a node that came back with an empty disk."""
-        for address in self._configuration.nodes:
+        """Give up the writers of a node that came back with an empty disk, be it while it was removed."""
+        for address, bound in self._configuration.nodes.items():
             if self._state.is_destroyed(address):
                 instance = self._state.liveness.peers[address].instance
-                known = self.known()
                 yield (
                     f"took in {address}, whose disk is gone",
-                    partial(changes.lose, self._configuration, address, instance, known),
+                    partial(changes.lose, self._configuration, address, instance, self.known()),
                 )
+            elif bound and self._has_others(address, bound) and self._is_there(address, bound):
+                yield (
+                    f"gave up what {address} was before",
+                    partial(changes.lose, self._configuration, address, bound, self.known()),
+                )
+
+    def _has_others(self, address: str, instance: bytes) -> bool:
+        """Whether an address has members of another instance than the one that it is bound to."""
+        everyone = self._configuration.everyone()
+        return any(member.node == address and member.instance not in (b"", instance) for member in everyone)
+
+    def _is_there(self, address: str, instance: bytes) -> bool:
+        """Whether it is this instance that is at an address."""
+        identity, peer = self._state.identity, self._state.liveness.peers.get(address)
+        if address == identity.address:
+            return instance == identity.instance
+        return peer is not None and peer.instance == instance
 
     def known(self) -> Mapping[bytes, int]:
         """Up to which of its writes each writer was heard of."""

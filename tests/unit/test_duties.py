@@ -126,6 +126,22 @@ class NodesTests(DutiesCase):
         (loss,) = self.configuration().lost.values()
         self.assertEqual((3, 3), (loss.known, loss.kept))
 
+    def test_disk_that_is_lost_while_its_node_is_removed(self) -> None:
+        """A removed node that comes back with another disk owes nothing any more under its old name, which is settled."""
+        self.cluster.put(FOUR, self.cluster.key_of("s1"), "1")
+        self.cluster.run(1.0)
+        self.cluster.crash(FOUR)
+        self.cluster.submit(ONE, RemoveNode(FOUR))
+        self.cluster.run(6.0)
+        self.assertEqual([FOUR], [member.node for member in self.configuration().shards["s1"].departed])
+        self.cluster.boot(FOUR, ANOTHER)
+        self.cluster.run(6.0)
+        self.assertEqual(ANOTHER, self.configuration().nodes[FOUR])
+        self.assertEqual((), self.configuration().shards["s1"].departed)
+        self.assertEqual(f"gave up what {FOUR} was before", self.duty("lose").last)
+        (loss,) = self.configuration().lost.values()
+        self.assertEqual((FOUR, 1, 1), (loss.node, loss.known, loss.kept))
+
     def test_settle_is_blocked(self) -> None:
         """It is said of whom nothing is known while a loss can't be settled."""
         self.cluster = PureCluster(6, 2).founded()
