@@ -20,11 +20,10 @@ class Journal:
     """
     Writes on their way to the disk, and the effects that wait for them.
 
-    ``encode`` turns what is to be kept with a commit into changes of tables: all at once, so that what is written over in
-    the same commit need not be.
-    ``synced`` is called with a position once everything up to it is durable, before the effects that waited for it
-    are handed to ``perform``; ``full`` when the disk has no room; ``crash`` with an error after which nothing
-    may be assumed about the disk.
+    ``encode`` turns what is to be kept with a commit into changes of tables, all of it at once: what is written over in
+    the same commit need not be written.  ``synced`` is called with a position once everything up to it is durable,
+    before the effects that waited for it are handed to ``perform``; ``full`` when the disk has no room; ``crash`` with
+    an error after which nothing may be assumed about what is on disk.
     """
 
     def __init__(
