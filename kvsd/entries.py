@@ -62,7 +62,7 @@ class _Owner(Struct, frozen=True, array_like=True):
 
 
 class _RoleRecord(Struct, frozen=True, array_like=True):
-    """A SetVector without its role, in the same order."""
+    """What a SetVector says, but for its role."""
 
     shard: str
     vector: VersionVector
@@ -72,7 +72,7 @@ class _RoleRecord(Struct, frozen=True, array_like=True):
 
 
 class _Promise(Struct, frozen=True, array_like=True):
-    """A SetPromise, in the same order."""
+    """What a SetPromise says."""
 
     epoch: Epoch
     ballot: Ballot
@@ -95,12 +95,12 @@ def entries(changes: Sequence[Keep]) -> Iterator[Entry]:
 
 
 def _set_row(change: SetRow) -> Iterable[Entry]:
-    role, row, revives = change
-    name, encoded = row_key(role, row.record.tenure, row.record.key), _encode(row)
+    row, record = change.row, change.row.record
+    name, encoded = row_key(change.role, record.tenure, record.key), _encode(row)
     entry: Entry = "rows", name, encoded
-    if row.record.value is None:
+    if record.value is None:
         return entry, ("meta", _TOMBSTONE + name, encoded)
-    return (entry, ("meta", _TOMBSTONE + name, None)) if revives else (entry,)
+    return (entry, ("meta", _TOMBSTONE + name, None)) if change.revives else (entry,)
 
 
 def _drop_row(change: DropRow) -> Iterable[Entry]:
@@ -110,13 +110,13 @@ def _drop_row(change: DropRow) -> Iterable[Entry]:
 
 
 def _set_count(change: SetCount) -> Iterable[Entry]:
-    role, tenure, slot, *count = change
-    return (("meta", _COUNT + slot_key(role, tenure, slot), _encode(count) if count[0] else None),)
+    count = _encode((change.rows, change.live, change.live_bytes)) if change.rows else None
+    return (("meta", _COUNT + slot_key(change.role, change.tenure, change.slot), count),)
 
 
 def _set_vector(change: SetVector) -> Iterable[Entry]:
-    role, *record = change
-    return (("meta", _ROLE + role, _encode(record)),)
+    record = _RoleRecord(change.shard, change.vector, change.hlc, change.collected, change.place)
+    return (("meta", _ROLE + change.role, _encode(record)),)
 
 
 def _log_op(change: LogOp) -> Iterable[Entry]:
@@ -152,7 +152,8 @@ def _set_configuration(change: SetConfiguration) -> Iterable[Entry]:
 
 
 def _set_promise(change: SetPromise) -> Iterable[Entry]:
-    return (("meta", _FORCED if change.ballot.is_forced else _PROMISE, _encode(tuple(change))),)
+    promise = _Promise(change.epoch, change.ballot, change.vote)
+    return (("meta", _FORCED if change.ballot.is_forced else _PROMISE, _encode(promise)),)
 
 
 _ENTRIES: dict[type, Callable[[Any], Iterable[Entry]]] = {
