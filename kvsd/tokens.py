@@ -4,6 +4,7 @@ Causal tokens as clients carry them, under the cluster's secret and its id.
 
 from collections import OrderedDict
 
+from kvsd.replication.configuration import Configuration
 from kvsd.replication.state import State
 from kvsd.replication.token import EMPTY, Token, TokenCodec
 
@@ -22,8 +23,9 @@ class Tokens:
     def __init__(self, state: State, secret: bytes) -> None:
         self._state = state
         self._secret = secret
-        self._cluster = ""
+        self._configuration: Configuration | None = None
         self._codec = TokenCodec(secret, "")
+        """For the cluster of this configuration, the last that was looked at."""
         self._known: OrderedDict[str, Token] = OrderedDict()
         """The last tokens that this cluster is known to have issued, by their texts."""
 
@@ -33,14 +35,17 @@ class Tokens:
 
         Raises TokenError where this cluster did not issue it.
         """
-        if not self._state.configuration:
+        if self._state.configuration is not self._configuration:
+            self._follow()
+        if self._configuration is None:
             return EMPTY
-        codec = self._current()
-        return self._known.get(text) or self._learn(text, codec.decode(text))
+        return self._known.get(text) or self._learn(text, self._codec.decode(text))
 
     def encode(self, token: Token) -> str:
         """The token as a client gets it."""
-        text = self._current().encode(token)
+        if self._state.configuration is not self._configuration:
+            self._follow()
+        text = self._codec.encode(token)
         self._learn(text, token)
         return text
 
@@ -51,9 +56,10 @@ class Tokens:
                 self._known.popitem(last=False)
         return token
 
-    def _current(self) -> TokenCodec:
-        cluster = self._state.configuration.cluster if self._state.configuration else ""
-        if self._cluster != cluster:
-            self._cluster, self._codec = cluster, TokenCodec(self._secret, cluster)
+    def _follow(self) -> None:
+        """Another configuration is in force: where it is another cluster's, nothing that is known here counts."""
+        before, self._configuration = self._configuration, self._state.configuration
+        cluster = self._configuration.cluster if self._configuration else ""
+        if cluster != (before.cluster if before else ""):
+            self._codec = TokenCodec(self._secret, cluster)
             self._known.clear()
-        return self._codec

@@ -38,8 +38,9 @@ MAX_TOKEN_BYTES = 16 * 1024
 _HLC_BYTES = 8
 _MAX_VARINT_BYTES = 9
 _VERSION = bytes((VERSION,))
-_SMALL = [bytes((number,)) for number in range(0x80)]
-"""The numbers that are one byte."""
+_LAST = [bytes((digit,)) for digit in range(0x80)]
+_MORE = [bytes((digit | 0x80,)) for digit in range(0x80)]
+"""The digits of a varint, as bytes: those that others follow, and the last."""
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
 _ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
@@ -76,13 +77,15 @@ class TokenCodec:
 
     def encode(self, token: Token) -> str:
         """The token as base64url text."""
-        groups = sorted([(int(shard[1:]), vector) for shard, vector in token.dependencies.items() if vector])
-        parts = [_VERSION, _varint(token.epoch), token.hlc.to_bytes(_HLC_BYTES, "big"), _varint(len(groups))]
-        for number, vector in groups:
-            parts += (_varint(number), _varint(len(vector)))
-            for entry in sorted(vector.items()):
-                parts += (entry[0], _varint(entry[1]))
-        body = b"".join(parts)
+        dependencies = token.dependencies
+        count, groups = 0, b""
+        for shard in dependencies if len(dependencies) < 2 else sorted(dependencies, key=_number_of):
+            if vector := dependencies[shard]:
+                count += 1
+                groups += _varint(_number_of(shard)) + _varint(len(vector))
+                for writer in sorted(vector):
+                    groups += writer + _varint(vector[writer])
+        body = _VERSION + _varint(token.epoch) + token.hlc.to_bytes(_HLC_BYTES, "big") + _varint(count) + groups
         return b2a_base64(body + self._tag(body), newline=False).translate(_URLSAFE, b"=").decode()
 
     def decode(self, text: str) -> Token:
@@ -115,15 +118,18 @@ def _from_base64url(text: str) -> bytes:
     return raw
 
 
+def _number_of(shard: str) -> int:
+    return int(shard[1:])
+
+
 def _varint(number: int) -> bytes:
     if number < 0x80:
-        return _SMALL[number]
-    out = []
+        return _LAST[number]
+    digits = b""
     while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
+        digits += _MORE[number & 0x7F]
         number >>= 7
-    out.append(number)
-    return bytes(out)
+    return digits + _LAST[number]
 
 
 class _Reader:
