@@ -77,14 +77,15 @@ def read_request(
     Raises Rejected for one that is wrong in itself.
     """
     key = read_key(segment, limits.max_key_length)
-    if verb == "GET" and not body and said is SAID_NOTHING:
+    if said is SAID_NOTHING and verb == "GET" and not body:
         return Get(key, EMPTY)  # what most requests are
     fields = read_json(body, _body, limits.max_depth) if body else _NO_BODY
     value = bytes(fields.value).strip(_WHITESPACE) if verb == "PUT" else None
     if verb == "PUT" and not value:
         raise Rejected(400, NO_VALUE)
-    texts = metadata_texts(fields.metadata) + header_texts(said.metadata)
-    token = read_token(texts, decode_token) if texts else EMPTY
+    token = read_token(fields.metadata, said.metadata, decode_token)
+    if said is SAID_NOTHING:
+        return Get(key, token) if verb == "GET" else Put(key, value, token, concern=limits.concern)
     wait = preferred_wait(said.prefer)
     if verb == "GET":
         return Get(key, token, wait or 0)
@@ -104,39 +105,42 @@ def read_key(segment: str, max_length: int) -> str:
     return key
 
 
-def metadata_texts(metadata: Raw) -> list[str]:
+def read_token(metadata: Raw, headers: Sequence[bytes], decode_token: Callable[[str], Token]) -> Token:
+    """
+    What a client has seen that hands over these tokens, in its body's causal metadata and in Causal-Metadata headers.
+
+    Raises Rejected where that is not of their form, and for a token that was not issued here.
+    """
+    texts = metadata_texts(metadata) if metadata is not _NO_BODY.metadata else ()
+    if headers:
+        texts = [*texts, *header_texts(headers)]
+    token = EMPTY
+    try:
+        for text in texts:
+            other = decode_token(text)
+            token = other if token is EMPTY else token.merged(other.epoch, other.hlc, other.dependencies)
+    except TokenError as error:
+        raise Rejected(400, f"causal-metadata is not valid: {error}") from None
+    return token
+
+
+def metadata_texts(metadata: Raw) -> Sequence[str]:
     """The tokens in a body's causal metadata: none, one, or a list of several.  Raises Rejected for all else."""
-    if metadata is _NO_BODY.metadata:
-        return []
     try:
         tokens = _metadata.decode(metadata)
     except msgspec.ValidationError:
         raise Rejected(
             400, f"causal-metadata must be null, a string or a list of at most {MAX_TOKENS} strings"
         ) from None
-    return [tokens] if isinstance(tokens, str) else list(tokens or ())
+    return (tokens,) if isinstance(tokens, str) else tokens or ()
 
 
 def header_texts(values: Sequence[bytes]) -> list[str]:
     """The tokens in a request's Causal-Metadata headers.  Raises Rejected where there are too many."""
-    if not values:
-        return []
     texts = [text.decode("utf-8", "replace").strip() for value in values for text in value.split(b",")]
     if len(texts) > MAX_TOKENS:
         raise Rejected(400, f"Causal-Metadata must hold at most {MAX_TOKENS} tokens")
     return [text for text in texts if text]
-
-
-def read_token(texts: Sequence[str], decode_token: Callable[[str], Token]) -> Token:
-    """What a client has seen that hands over these tokens.  Raises Rejected for one that was not issued here."""
-    token = EMPTY
-    try:
-        for number, text in enumerate(texts):
-            other = decode_token(text)
-            token = token.merged(other.epoch, other.hlc, other.dependencies) if number else other
-    except TokenError as error:
-        raise Rejected(400, f"causal-metadata is not valid: {error}") from None
-    return token
 
 
 def preferred_wait(lines: Sequence[bytes]) -> int | None:

@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import accumulate
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from klein import Klein
+from msgspec import Struct
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
@@ -72,7 +73,7 @@ class RequestLimits:
     """How long a client that was answered early may go on sending before it is cut off."""
 
 
-class Reply(NamedTuple):
+class Reply(Struct, frozen=True, gc=False):
     """All that is said in answer to a request."""
 
     status: int
@@ -179,11 +180,12 @@ def read_json(body: bytes, decoder: msgspec.json.Decoder[T], max_depth: int) -> 
 
     Raises Rejected, with a text that says what and where but quotes nothing of the body.
     """
-    try:
-        body.decode()
-    except UnicodeDecodeError as error:
-        raise Rejected(400, f"Request body is not UTF-8 (byte {error.start})") from None
-    if _is_deeper(body, max_depth):
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise Rejected(400, f"Request body is not UTF-8 (byte {error.start})") from None
+    if body.count(b"[") + body.count(b"{") > max_depth and _is_deeper(body, max_depth):
         raise Rejected(400, f"Request body is nested over {max_depth} deep")
     try:
         return decoder.decode(body)
@@ -208,8 +210,6 @@ def _is_deeper(body: bytes, max_depth: int) -> bool:
     costs some 50 ms, any ordinary body next to nothing.  Text that is no JSON may be judged wrongly, but the parser
     stops at what is wrong before it gets to what comes after.
     """
-    if body.count(b"[") + body.count(b"{") <= max_depth:
-        return False
     outside = b"".join(body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
     steps = array("b", outside.translate(_STEPS, _NO_BRACKETS))
     return max(accumulate(steps), default=0) > max_depth
