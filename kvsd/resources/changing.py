@@ -90,4 +90,5 @@ def change_reply(outcome: Outcome, result: str, unchanged: str, *, created: bool
         if outcome.anew:
             return json_reply(201 if created else 200, {"result": result})
         return json_reply(200, {"result": unchanged})
-    return refusal(outcome).reply
+    _, reply = refusal(outcome)
+    return reply

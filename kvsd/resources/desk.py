@@ -7,11 +7,13 @@ the request.
 
 from collections.abc import Callable
 
+from msgspec import Struct
+from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from kvsd.metrics import Metrics
-from kvsd.node import Node
+from kvsd.node import Node, nothing
 from kvsd.replication.requests import Get, KeyRequest, Outcome, Overloaded
 from kvsd.resources.asking import Said, preferred_wait, read_request
 from kvsd.resources.door import Headers, Rejected, Reply, RequestLimits, internal_error, too_large
@@ -31,7 +33,9 @@ class Desk:
         self.under_way = 0
         self.seconds = clock.seconds
         self.count = metrics.observe_request
-        self._answers = Answers(node.tokens.encode)
+        self.encode = node.tokens.encode
+        self._decode = node.tokens.decode
+        self._answers = Answers(self.encode)
 
     def ask(self, verb: str, key: str, said: Said, body: bytes | None, tell: Callable[[Reply], None]) -> "Call | str":
         """
@@ -45,11 +49,11 @@ class Desk:
         try:
             if body is None:
                 raise too_large(self.limits.max_body_bytes)
-            asked = read_request(verb, key, said, body, self.limits, self.node.tokens.decode)
-            outcome = self._at_once(asked)
-            if outcome is None:
+            asked = read_request(verb, key, said, body, self.limits, self._decode)
+            outcome = self.node.read(asked) if isinstance(asked, Get) else None
+            if outcome is None and self.under_way < self.limits.in_flight:
                 return Call(self, verb, said, asked, started, tell).begun()
-            label, reply = _confirmed(self._answers.to(asked, outcome), said)
+            label, reply = _confirmed(self._answers.to(asked, outcome or BUSY), said)
         except Rejected as rejected:
             label, reply = "too-large" if rejected.reply.status == 413 else "bad-request", rejected.reply
         except Exception:
@@ -58,32 +62,20 @@ class Desk:
         tell(reply)
         return label
 
-    def _at_once(self, asked: KeyRequest) -> Outcome | None:
-        """The outcome of a request that nothing has to be begun for."""
-        if isinstance(asked, Get) and (outcome := self.node.read(asked)):
-            return outcome
-        return BUSY if self.under_way >= self.limits.in_flight else None
 
-
-class Call:
+class Call(Struct, eq=False):
     """A request about a key that is under way at the node."""
 
-    __slots__ = ("_asked", "_desk", "_forget", "_over", "_said", "_started", "_tell", "_verb")
-
-    _forget: Callable[[], None]
+    _desk: Desk
+    _verb: str
+    _said: Said
+    _asked: KeyRequest
+    _started: float
+    _tell: Callable[[Reply], None]
+    _over: str = ""
+    """The word by which it was counted, once it was answered or cancelled."""
+    _forget: Callable[[], None] = nothing
     """Tells the node that nobody waits any more."""
-
-    def __init__(
-        self, desk: Desk, verb: str, said: Said, asked: KeyRequest, started: float, tell: Callable[[Reply], None]
-    ) -> None:
-        self._desk = desk
-        self._verb = verb
-        self._said = said
-        self._asked = asked
-        self._started = started
-        self._tell = tell
-        self._over = ""
-        """The word by which it was counted, once it was answered or cancelled."""
 
     def begun(self) -> "Call | str":
         """Put the request to the node; returns the call, or the word by which it was counted if it is over."""
@@ -91,31 +83,31 @@ class Call:
         try:
             self._forget = self._desk.node.submit(self._asked, self._hear)
         except Exception:
-            self._end("error", internal_error(Failure()))
+            self._end("error")
+            self._tell(internal_error(Failure()))
         return self._over or self
 
     def _hear(self, outcome: Outcome) -> None:
         """The node has an outcome."""
         try:
-            label, reply = _confirmed(key_answer(self._asked, outcome, self._desk.node.tokens.encode), self._said)
+            label, reply = _confirmed(key_answer(self._asked, outcome, self._desk.encode), self._said)
         except Exception:
             label, reply = "error", internal_error(Failure())
-        self._end(label, reply)
+        self._end(label)
+        self._tell(reply)
 
-    def _end(self, label: str, reply: Reply | None) -> None:
-        """This is the answer; None where the client did not wait for it."""
+    def _end(self, label: str) -> None:
+        """It is not under way any more."""
         desk = self._desk
         self._over = label
         desk.under_way -= 1
         desk.count(self._verb, label, desk.seconds() - self._started)
-        if reply is not None:
-            self._tell(reply)
 
     def cancel(self) -> None:
         """The client has hung up."""
         if not self._over:
             self._forget()
-            self._end("hung-up", None)
+            self._end("hung-up")
 
 
 def _confirmed(answer: Answer, said: Said) -> Answer:
@@ -124,7 +116,7 @@ def _confirmed(answer: Answer, said: Said) -> Answer:
     wait = preferred_wait(said.prefer) if said.prefer else None
     if wait is None or label not in _HONOURED:
         return answer
-    return Answer(label, reply._replace(headers=reply.headers + _applied(wait)))
+    return label, replace(reply, headers=reply.headers + _applied(wait))
 
 
 def _applied(wait: int) -> Headers:

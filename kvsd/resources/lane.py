@@ -32,6 +32,8 @@ MAX_UNSENT_BYTES = 64 * 1024
 STEADY = frozenset({"found", "absent"})
 """The words for answers to reads that stay the same until the next event."""
 
+_BLANK = b"\r\n\r\n"
+
 _log = Logger()
 
 
@@ -107,21 +109,21 @@ class LaneChannel(Channel):
         at, size, recent = 0, len(data), self.lane.recent
         request: Whole | int | None = None
         while at < size and not self._waitingForTransport:
-            end = data.find(b"\r\n\r\n", at) + 4
-            if given := recent.get(data[at:end]):
-                at = end
+            is_read = data.startswith(b"GET", at)
+            if is_read and (given := recent.get(head := data[at : data.find(_BLANK, at) + len(_BLANK)])):
+                at += len(head)
                 self._give(given)
             else:
                 request = self._framing.read(data, at)
                 if not isinstance(request, Whole):
                     break
-                start, at, answers = at, request.end, len(self._unsent)
+                at, answers = request.end, len(self._unsent)
                 label = self._serve(request)
                 if self._call is not None:
                     break
-                is_head = at == end and request.verb == "GET"
-                if is_head and label in STEADY and len(self._unsent) > answers and not self.site.access_log:
-                    recent.keep(data[start:at], Given(label, self._unsent[-1]))
+                is_plain = is_read and not request.body and label in STEADY
+                if is_plain and len(self._unsent) > answers and not self.site.access_log:
+                    recent.keep(head, Given(label, self._unsent[-1]))
             if self._unsent_bytes > MAX_UNSENT_BYTES:
                 self._send()
         self._send()
@@ -194,10 +196,15 @@ class LaneChannel(Channel):
         self._call = None
         self._handlingRequest = False
         self._heard = self.lane.seconds()
-        data, self._dataBuffer = b"".join(self._dataBuffer), []
-        if data and not self._waitingForTransport:  # of much data, only some was taken
-            self._networkProducer.resumeProducing()
-        self._take(data)
+        if self._dataBuffer:
+            data, self._dataBuffer = b"".join(self._dataBuffer), []
+            if not self._waitingForTransport:  # of much data, only some was taken
+                self._networkProducer.resumeProducing()
+            self._take(data)
+        else:
+            self._send()
+            if self._waitingForTransport:
+                self.wait_for_reader()
 
     def _send(self) -> None:
         if self._unsent:

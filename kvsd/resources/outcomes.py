@@ -4,7 +4,7 @@ What a client is answered: the table from outcomes to replies.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 from msgspec.json import Encoder
@@ -34,6 +34,8 @@ from kvsd.replication.token import Token
 from kvsd.resources.door import RETRY_AFTER, Headers, Reply, error_reply, json_reply
 
 EncodeToken = Callable[[Token], str]
+Answer = tuple[str, Reply]
+"""The word by which metrics count it, and what is said."""
 
 MAX_KNOWN: Final = 4096
 MAX_KNOWN_BYTES: Final = 2048
@@ -58,13 +60,6 @@ class _CarriedOut(Struct, gc=False):
     shard: str = field(name="shard-id")
 
 
-class Answer(NamedTuple):
-    """A reply, and the word by which metrics count it."""
-
-    label: str
-    reply: Reply
-
-
 class Answers:
     """
     Answers to reads; those that have the same outcome, as the reads of one row have, are made once.
@@ -83,7 +78,7 @@ class Answers:
         if known is not None:
             return known[1]
         answer = key_answer(asked, outcome, self._encode)
-        if isinstance(outcome, Found) and _is_shared(asked, outcome) and len(answer.reply.body) <= MAX_KNOWN_BYTES:
+        if isinstance(outcome, Found) and _is_shared(asked, outcome) and len(answer[1].body) <= MAX_KNOWN_BYTES:
             self._known[id(outcome)] = outcome, answer
             if len(self._known) > MAX_KNOWN:
                 self._known.popitem(last=False)
@@ -98,20 +93,20 @@ def _is_shared(asked: KeyRequest, outcome: Found) -> bool:
 def key_answer(asked: KeyRequest, outcome: Outcome, encode: EncodeToken) -> Answer:
     """The answer to a request about a key."""
     match outcome:
-        case Found():
-            return _carried_out("found", 200, outcome, encode, Raw(outcome.value))
         case Written():
-            label = _deed(asked, existed=outcome.existed)
+            result = _deed(asked, existed=outcome.existed)
             durability = _durability(outcome) if outcome.of else UNSET
-            return _carried_out(label, 201 if label == "created" else 200, outcome, encode, durability=durability)
+            return result, _carried_out(result, UNSET, durability, outcome, encode)
+        case Found():
+            return "found", _carried_out("found", Raw(outcome.value), UNSET, outcome, encode)
         case Unconfirmed():
-            return Answer("unconfirmed", _unconfirmed_reply(outcome, encode))
+            return "unconfirmed", _unconfirmed_reply(outcome, encode)
         case Absent():
             token = encode(outcome.token)
             fields = {"error": _ABSENT, "causal-metadata": token, "shard-id": outcome.shard}
-            return Answer("absent", json_reply(404, fields, _token_header(token)))
+            return "absent", json_reply(404, fields, _token_header(token))
         case Unmet():
-            return Answer("unmet", _unmet_reply(asked, outcome, encode))
+            return "unmet", _unmet_reply(asked, outcome, encode)
         case _:
             return refusal(outcome)
 
@@ -121,20 +116,20 @@ def refusal(outcome: Outcome) -> Answer:
     match outcome:
         case Unavailable():
             fields = {"error": _UNAVAILABLE, "shard-id": outcome.shard}
-            return Answer("unavailable", json_reply(503, fields, RETRY_AFTER))
+            return "unavailable", json_reply(503, fields, RETRY_AFTER)
         case Unassigned():
             fields = {"error": _UNASSIGNED, "reason": outcome.reason}
-            return Answer("unassigned", json_reply(503, fields, RETRY_AFTER))
+            return "unassigned", json_reply(503, fields, RETRY_AFTER)
         case Overloaded():
-            return Answer("overloaded", error_reply(503, outcome.reason, RETRY_AFTER))
+            return "overloaded", error_reply(503, outcome.reason, RETRY_AFTER)
         case Refused():
-            return Answer("bad-request", error_reply(400, outcome.reason))
+            return "bad-request", error_reply(400, outcome.reason)
         case StorageFull():
-            return Answer("storage-full", error_reply(507, _FULL))
+            return "storage-full", error_reply(507, _FULL)
         case Unknown():
-            return Answer("unknown", error_reply(404, outcome.reason))
+            return "unknown", error_reply(404, outcome.reason)
         case Conflict():
-            return Answer("conflict", error_reply(409, outcome.reason))
+            return "conflict", error_reply(409, outcome.reason)
         case Found() | Written() | Unconfirmed() | Absent() | Unmet() | Counted() | Changed() | Begun():
             raise AssertionError(f"{type(outcome).__name__} is no answer to what was asked")
 
@@ -149,15 +144,14 @@ def _deed(asked: KeyRequest, *, existed: bool) -> str:
 
 def _carried_out(
     result: str,
-    status: int,
+    value: Raw | UnsetType,
+    durability: dict[str, int] | UnsetType,
     outcome: Found | Written,
     encode: EncodeToken,
-    value: Raw | UnsetType = UNSET,
-    durability: dict[str, int] | UnsetType = UNSET,
-) -> Answer:
+) -> Reply:
     token = encode(outcome.token)
     body = _encode(_CarriedOut(result, value, durability, token, outcome.shard))
-    return Answer(result, Reply(status, body, _token_header(token)))
+    return Reply(201 if result == "created" else 200, body, _token_header(token))
 
 
 def _unconfirmed_reply(outcome: Unconfirmed, encode: EncodeToken) -> Reply:

@@ -21,17 +21,17 @@ class ReplyWriter:
 
     def encode(self, reply: Reply) -> bytes:
         """The bytes of a reply on a connection that goes on."""
-        status, body, headers, content_type = reply
         second = int(time.time())
         if second != self._second:
             self._second = second
             self._heads.clear()
-        head = self._heads.get((status, content_type))
+        kind = reply.status, reply.content_type
+        head = self._heads.get(kind)
         if head is None:
-            head = self._heads[status, content_type] = _head(status, content_type)
-        if len(headers) == 1:
-            return b"%b%d\r\n%b: %b\r\n\r\n%b" % (head, len(body), *headers[0], body)
-        more = b"".join([b"%b: %b\r\n" % header for header in headers])
+            head = self._heads[kind] = _head(*kind)
+        body, more = reply.body, b""
+        for header in reply.headers:
+            more += b"%b: %b\r\n" % header
         return b"%b%d\r\n%b\r\n%b" % (head, len(body), more, body)
 
 

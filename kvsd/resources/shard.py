@@ -46,7 +46,8 @@ class Shards:
         outcome = await self._node.ask(CountKeys(shard))
         if isinstance(outcome, Counted):
             return answer(request, json_reply(200, {"shard-key-count": outcome.count}))
-        return answer(request, refusal(outcome).reply)
+        _, reply = refusal(outcome)
+        return answer(request, reply)
 
     def _must_exist(self, shard: str) -> None:
         if shard not in self._node.insight.shard_ids():
