@@ -18,7 +18,6 @@ from twisted.internet.task import react
 
 from kvsd.entries import entries, owner_entry
 from kvsd.node import Node
-from kvsd.ports import Change, Table
 from kvsd.replication import effects
 from kvsd.replication.causality import Dot
 from kvsd.replication.configuration import founding_configuration
@@ -76,10 +75,9 @@ async def fill(directory: Path, keys: int) -> dict[str, float]:
     """Write the tables of a node straight to its disk."""
     assert isinstance(reactor, ReactorBase)
     storage = RocksStorage(directory, reactor, boot_id=read_boot_id(), fsync=False)
-    table, name, value = owner_entry(INSTANCE, ADDRESS)
-    await storage.commit([Change(Table(table), name, value)])
+    await storage.commit([owner_entry(INSTANCE, ADDRESS)])
     for kept in changes(keys):
-        await storage.commit([Change(Table(table), name, value) for table, name, value in entries(kept)])
+        await storage.commit(entries(kept))
     await storage.close()
     return {}
 

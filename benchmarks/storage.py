@@ -23,7 +23,7 @@ from benchmarks.options import Plot, measured
 from benchmarks.plots import COLORS, curves, figure, save
 from benchmarks.processes import SERVER_CORE, pinned_here
 from benchmarks.report import Report, Sheet, compared, middle
-from kvsd.ports import Change, Table
+from kvsd.entries import Entry
 from kvsd.storage.datadir import read_boot_id
 from kvsd.storage.rocks_storage import RocksStorage
 
@@ -97,8 +97,8 @@ class Disk:
         changes = batch * len(times)
         return Sample(changes / wall, 1e6 * cpu / changes, 1e3 * quantile(times, 0.5), 1e3 * quantile(times, 0.99))
 
-    def _change(self, number: int) -> Change:
-        return Change(Table.ROWS, b"key%d" % (number % KEYS), VALUE)
+    def _change(self, number: int) -> Entry:
+        return "rows", b"key%d" % (number % KEYS), VALUE
 
     def _numbers(self, batch: int) -> range:
         self._written += batch
@@ -109,7 +109,7 @@ class Disk:
 
     def _append(self, batch: int) -> None:
         changes = [self._change(number) for number in self._numbers(batch)]
-        os.write(self._file, b"".join([change.key + VALUE for change in changes]))
+        os.write(self._file, b"".join([key + VALUE for _, key, _ in changes]))
         os.fdatasync(self._file)
 
     def _opened(self) -> RocksStorage:
@@ -119,7 +119,7 @@ class Disk:
         return self._timed(lambda _: 1)
 
     def _read(self) -> Sample:
-        return self._timed(lambda storage: sum(1 for _ in storage.load(Table.ROWS)))
+        return self._timed(lambda storage: sum(1 for _ in storage.load("rows")))
 
     def _timed(self, what: Callable[[RocksStorage], int]) -> Sample:
         began, cpu = time.perf_counter(), time.process_time()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from kvsd.entries import owner_entry, saved
-from kvsd.ports import Change, Storage, StorageError, Table
+from kvsd.ports import Storage, StorageError
 from kvsd.replication.saved import Saved
 from kvsd.replication.state import Identity
 from kvsd.rows import RowTable
@@ -16,7 +16,7 @@ BOOT_BITS = 30
 
 def row_table(storage: Storage) -> RowTable:
     """The rows of a storage, to be read."""
-    return RowTable(partial(storage.get, Table.ROWS), partial(storage.scan, Table.ROWS))
+    return RowTable(partial(storage.get, "rows"), partial(storage.scan, "rows"))
 
 
 def claim(
@@ -28,10 +28,9 @@ def claim(
     ``boot`` is a number of BOOT_BITS bits, drawn at each start; ``crash`` is called with a sentence where the claim
     can't be kept.  Raises StorageError where the data belongs to another node, WireError where it can't be read.
     """
-    owner, state = saved(storage.load(Table.META), storage.load(Table.OPS))
+    owner, state = saved(storage.load("meta"), storage.load("ops"))
     if owner is None:
-        table, key, value = owner_entry(new_instance, address)
-        storage.commit([Change(Table(table), key, value)]).addErrback(lambda failure: crash(str(failure.value)))
+        storage.commit([owner_entry(new_instance, address)]).addErrback(lambda failure: crash(str(failure.value)))
         return Identity(address, new_instance, boot), state
     if owner[1] != address:
         raise StorageError(f"the data directory belongs to {owner[1]}, this node is {address}")

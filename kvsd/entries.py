@@ -5,8 +5,8 @@ Values are msgpack, under keys that sort as the tables are read: rows by replica
 ops by replica and order of arrival.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import Struct
@@ -40,8 +40,10 @@ from kvsd.wire import UNREADABLE, WireError
 
 T = TypeVar("T")
 
-TableName = Literal["meta", "rows", "ops"]
-Entry = tuple[TableName, bytes, bytes | None]
+Table = Literal["meta", "rows", "ops"]
+"""The tables of a node; each is an ordered map from bytes to bytes."""
+TABLES: tuple[Table, ...] = get_args(Table)
+Entry = tuple[Table, bytes, bytes | None]
 """A table, a key, and the value to be kept under it (None: nothing any more)."""
 
 _CONFIGURATION = b"configuration"
@@ -86,21 +88,24 @@ _decode_request = msgspec.msgpack.Decoder(CarriedOut).decode
 _decode_count = msgspec.msgpack.Decoder(Count).decode
 
 
-def entries(changes: Sequence[Keep]) -> Iterator[Entry]:
+def entries(changes: Sequence[Keep]) -> list[Entry]:
     """The changes as entries of tables; of a replica's vectors, which all go under one name, only the last."""
     vectors = {change.role: change for change in changes if type(change) is SetVector}
+    found: list[Entry] = []
     for change in changes:
-        if type(change) is not SetVector or vectors[change.role] is change:
-            yield from _ENTRIES[type(change)](change)
-
-
-def _set_row(change: SetRow) -> Iterable[Entry]:
-    row, record = change.row, change.row.record
-    name, encoded = row_key(change.role, record.tenure, record.key), _encode(row)
-    entry: Entry = "rows", name, encoded
-    if record.value is None:
-        return entry, ("meta", _TOMBSTONE + name, encoded)
-    return (entry, ("meta", _TOMBSTONE + name, None)) if change.revives else (entry,)
+        if type(change) is SetRow:
+            record, value = change.row.record, _encode(change.row)
+            key = row_key(change.role, record.tenure, record.key)
+            found.append(("rows", key, value))
+            if record.value is None:
+                found.append(("meta", _TOMBSTONE + key, value))
+            elif change.revives:
+                found.append(("meta", _TOMBSTONE + key, None))
+        elif type(change) is LogOp:
+            found.append(("ops", _op_key(change.role, change.arrival), _encode(change.op)))
+        elif type(change) is not SetVector or vectors[change.role] is change:
+            found += _ENTRIES[type(change)](change)
+    return found
 
 
 def _drop_row(change: DropRow) -> Iterable[Entry]:
@@ -117,10 +122,6 @@ def _set_count(change: SetCount) -> Iterable[Entry]:
 def _set_vector(change: SetVector) -> Iterable[Entry]:
     record = _RoleRecord(change.shard, change.vector, change.hlc, change.collected, change.place)
     return (("meta", _ROLE + change.role, _encode(record)),)
-
-
-def _log_op(change: LogOp) -> Iterable[Entry]:
-    return (("ops", _op_key(change.role, change.arrival), _encode(change.op)),)
 
 
 def _drop_ops(change: DropOps) -> Iterable[Entry]:
@@ -157,11 +158,9 @@ def _set_promise(change: SetPromise) -> Iterable[Entry]:
 
 
 _ENTRIES: dict[type, Callable[[Any], Iterable[Entry]]] = {
-    SetRow: _set_row,
     DropRow: _drop_row,
     SetCount: _set_count,
     SetVector: _set_vector,
-    LogOp: _log_op,
     DropOps: _drop_ops,
     SetMarks: _set_marks,
     DropRole: _drop_role,

@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from kvsd.ports import Change, DiskFull, Storage
+from kvsd.entries import Entry
+from kvsd.ports import DiskFull, Storage
 from kvsd.replication.effects import Keep, Reply, Send
 
 RETRY_SECONDS = 1.0
@@ -29,7 +30,7 @@ class Journal:
     def __init__(
         self,
         storage: Storage,
-        encode: Callable[[Sequence[Keep]], Sequence[Change]],
+        encode: Callable[[Sequence[Keep]], Sequence[Entry]],
         reactor: IReactorTime,
         synced: Callable[[int], None],
         perform: Callable[[Send | Reply], None],
@@ -83,7 +84,7 @@ class Journal:
         self._tell_idle()
         return done
 
-    def _commit(self, changes: Sequence[Change], position: int) -> None:
+    def _commit(self, changes: Sequence[Entry], position: int) -> None:
         committed = self._storage.commit(changes)
         committed.addCallbacks(self._committed, self._failed, (position,), {}, (changes, position))
         committed.addErrback(self._crash)
@@ -98,7 +99,7 @@ class Journal:
         self.flush()
         self._tell_idle()
 
-    def _failed(self, failure: Failure, changes: Sequence[Change], position: int) -> None:
+    def _failed(self, failure: Failure, changes: Sequence[Entry], position: int) -> None:
         """A full disk kept nothing, so the same commit is tried again; any other failure is final."""
         failure.trap(DiskFull)
         self.refused = True

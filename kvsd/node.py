@@ -6,7 +6,7 @@ before what they depend on is durable.  An event that raises stops the node: it 
 answers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from twisted.internet.defer import Deferred
@@ -21,8 +21,8 @@ from kvsd.insight import Insight
 from kvsd.journal import Journal
 from kvsd.links import Links
 from kvsd.oversight import Oversight
-from kvsd.ports import Change, Storage, StorageError, Table, Transport
-from kvsd.replication.effects import Effect, Halt, Keep, Note, Now, Reply, Send, Write
+from kvsd.ports import Storage, StorageError, Transport
+from kvsd.replication.effects import Effect, Halt, Note, Now, Reply, Send, Write
 from kvsd.replication.liveness import Fate
 from kvsd.replication.messages import Message, Sender
 from kvsd.replication.replica import Replica
@@ -31,13 +31,6 @@ from kvsd.tokens import Tokens
 from kvsd.turn import EndOfTurn
 
 _log = Logger()
-
-_TABLES = {table.value: table for table in Table}
-
-
-def changes_of(kept: Sequence[Keep]) -> list[Change]:
-    """What is to be kept, as changes of tables."""
-    return [Change(_TABLES[name], key, value) for name, key, value in entries(kept)]
 
 
 def nothing() -> None:
@@ -86,7 +79,7 @@ class Node:
         self._crash = crash
         self._journal = Journal(
             storage,
-            changes_of,
+            entries,
             reactor,
             synced=lambda position: self._act(lambda: replica.synced(position, self.now())),
             perform=self._perform,

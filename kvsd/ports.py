@@ -7,30 +7,11 @@ so a simulated disk or network can stand in for the real one without the node no
 """
 
 from collections.abc import Iterable, Sequence
-from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-
-class Table(Enum):
-    """The tables of a node's storage; each is an ordered map from bytes to bytes."""
-
-    META = "meta"
-    ROWS = "rows"
-    OPS = "ops"
-
-    __hash__ = (
-        object.__hash__
-    )  # each is there once; by default its name is hashed, in Python, at every look into a dict
-
-
-class Change(NamedTuple):
-    """One key set to a value, or removed where the value is None."""
-
-    table: Table
-    key: bytes
-    value: bytes | None
+from kvsd.entries import Entry, Table
 
 
 class StorageError(Exception):
@@ -65,7 +46,7 @@ class Storage(Protocol):
     def scan(self, table: Table, start: bytes, end: bytes, at_most: int) -> Sequence[tuple[bytes, bytes]]:
         """The first entries from start to end (without that) in the order of keys, at_most of them; read as by get."""
 
-    def commit(self, changes: Sequence[Change]) -> Deferred[None]:
+    def commit(self, changes: Sequence[Entry]) -> Deferred[None]:
         """
         Make all changes durable, or none of them; later changes of a key win over earlier ones.
 

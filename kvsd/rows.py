@@ -5,6 +5,7 @@ Keys sort by replica, tenure, slot and key, so what a reshard moves, or what nob
 """
 
 from collections.abc import Callable, Sequence
+from struct import Struct
 
 import msgspec
 
@@ -16,6 +17,7 @@ from kvsd.replication.shelf import Shelf
 Get = Callable[[bytes], bytes | None]
 Scan = Callable[[bytes, bytes, int], Sequence[tuple[bytes, bytes]]]
 
+_pack_slot = Struct(">IH").pack
 _decode = msgspec.msgpack.Decoder(Row).decode
 
 
@@ -25,12 +27,12 @@ class UnreadableRow(Exception):
 
 def slot_key(role: Writer, tenure: Tenure, slot: int) -> bytes:
     """What the keys of all rows of a slot begin with."""
-    return role + tenure.to_bytes(4, "big") + slot.to_bytes(2, "big")
+    return role + _pack_slot(tenure, slot)
 
 
 def row_key(role: Writer, tenure: Tenure, key: str) -> bytes:
     """The key under which a row stands."""
-    return slot_key(role, tenure, slot_of(key)) + key.encode()
+    return role + _pack_slot(tenure, slot_of(key)) + key.encode()
 
 
 class RowTable(Shelf):

@@ -6,7 +6,8 @@ from twisted.internet import reactor
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.trial.unittest import TestCase
 
-from kvsd.ports import StorageError, Table
+from kvsd.entries import TABLES
+from kvsd.ports import StorageError
 from kvsd.storage.datadir import read_boot_id
 from kvsd.storage.rocks_storage import RocksStorage
 
@@ -42,7 +43,7 @@ class RocksStorageCase(TestCase):
         with self.assertRaises(StorageError) as caught:
             storage = self.open(boot_id=boot_id)
             try:
-                for table in Table:
+                for table in TABLES:
                     list(storage.load(table))
             finally:
                 await storage.close()
@@ -56,6 +57,6 @@ class RocksStorageCase(TestCase):
         """The rows of the storage, opened for this and closed again."""
         storage = self.open()
         try:
-            return dict(storage.load(Table.ROWS))
+            return dict(storage.load("rows"))
         finally:
             await storage.close()

@@ -10,7 +10,6 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
 
-from kvsd.ports import Table
 from kvsd.storage.datadir import read_boot_id
 from kvsd.storage.rocks_storage import RocksStorage
 from tests.storage_contract import put
@@ -33,9 +32,7 @@ def write_numbers(directory: str, fsync: str) -> None:
 
     async def write(number: int) -> None:
         while True:
-            await storage.commit(
-                [put(*row(number)), put(b"last of %d" % (number % WRITERS), b"%d" % number, Table.META)]
-            )
+            await storage.commit([put(*row(number)), put(b"last of %d" % (number % WRITERS), b"%d" % number, "meta")])
             print(number, flush=True)
             number += WRITERS
 

@@ -14,7 +14,8 @@ from zlib import crc32
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from kvsd.ports import Change, DiskFull, Storage, StorageError, Table
+from kvsd.entries import TABLES, Entry, Table
+from kvsd.ports import DiskFull, Storage, StorageError
 from kvsd.simulate.clock import Actor, Clock
 
 Tables = dict[Table, dict[bytes, tuple[bytes, int]]]
@@ -44,7 +45,7 @@ class Health:
 class _Commit(NamedTuple):
     """Changes on their way to the medium."""
 
-    changes: Sequence[Change]
+    changes: Sequence[Entry]
     done: Deferred[None]
     actor: Actor
 
@@ -54,7 +55,7 @@ class Disk:
 
     def __init__(self, clock: Clock, seed: str) -> None:
         self.health = Health()
-        self.tables: Tables = {table: {} for table in Table}
+        self.tables: Tables = {table: {} for table in TABLES}
         self.backup: Tables | None = None
         """A copy of what was on the medium some time ago."""
         self._kept = 0
@@ -99,7 +100,7 @@ class Disk:
             self._clock.after(0.0, lambda: commit.done.callback(None), commit.actor)
         self.go_on()
 
-    def _keep(self, changes: Iterable[Change]) -> None:
+    def _keep(self, changes: Iterable[Entry]) -> None:
         self._kept += 1
         if self._kept % BACKUP_COMMITS == 0:
             self.backup = self.copy()
@@ -125,7 +126,7 @@ class Disk:
 
     def wipe(self) -> None:
         """All that was on the medium is gone."""
-        self.tables = {table: {} for table in Table}
+        self.tables = {table: {} for table in TABLES}
         self.backup = None
 
     def copy(self) -> Tables:
@@ -155,7 +156,7 @@ class Disk:
             entries[place] = key, (_flipped(value, self._chance), checksum)
         for key, (value, checksum) in entries:
             if crc32(value) != checksum:
-                raise StorageError(f"the checksum of {table.value} entry {key.hex()} is wrong: {DAMAGED}")
+                raise StorageError(f"the checksum of {table} entry {key.hex()} is wrong: {DAMAGED}")
         return [(key, value) for key, (value, _) in entries]
 
 
@@ -194,7 +195,7 @@ class SimulatedStorage(Storage):
         if self._closed:
             raise StorageError("something was read after the storage was closed")
 
-    def commit(self, changes: Sequence[Change]) -> Deferred[None]:
+    def commit(self, changes: Sequence[Entry]) -> Deferred[None]:
         """Sync changes.  Fails with DiskFull, or with StorageError where the sync failed or the storage is closed."""
         if self._closed:
             return fail(StorageError("a commit came after the storage was closed"))

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from kvsd.entries import entries, owner_entry, saved
-from kvsd.ports import Table
 from kvsd.replication.cache import ENTRY_BYTES
 from kvsd.replication.causality import VersionVector, join
 from kvsd.replication.configuration import Configuration, founding_configuration
@@ -79,7 +78,7 @@ class Cluster:
         """What a node's disk holds, as a vector for each shard; nothing, for a node that was never there."""
         if address not in self.machines:
             return {}
-        meta = self.machines[address].disk.tables[Table.META]
+        meta = self.machines[address].disk.tables["meta"]
         found: dict[str, VersionVector] = {}
         for role in self.roles.known.get(address, ()):
             if (key := _ROLES + role) in meta:

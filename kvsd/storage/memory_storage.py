@@ -8,7 +8,8 @@ from itertools import islice
 
 from twisted.internet.defer import Deferred, fail
 
-from kvsd.ports import Change, Storage, StorageError, Table
+from kvsd.entries import TABLES, Entry, Table
+from kvsd.ports import Storage, StorageError
 
 
 def at_once(action: Callable[[], None]) -> None:
@@ -32,8 +33,8 @@ class MemoryStorage(Storage):
         tables: Mapping[Table, Mapping[bytes, bytes]] | None = None,
         soon: Callable[[Callable[[], None]], object] = at_once,
     ) -> None:
-        self.tables: dict[Table, dict[bytes, bytes]] = {table: dict((tables or {}).get(table, {})) for table in Table}
-        self._orders = {table: _Order(self.tables[table]) for table in Table}
+        self.tables: dict[Table, dict[bytes, bytes]] = {table: dict((tables or {}).get(table, {})) for table in TABLES}
+        self._orders = {table: _Order(self.tables[table]) for table in TABLES}
         self._soon = soon
         self._closed = False
 
@@ -52,7 +53,7 @@ class MemoryStorage(Storage):
         keys = islice(self._orders[table].between(start, end), at_most)
         return [(key, self.tables[table][key]) for key in keys]
 
-    def commit(self, changes: Sequence[Change]) -> Deferred[None]:
+    def commit(self, changes: Sequence[Entry]) -> Deferred[None]:
         """Apply all changes when soon runs them, then fire.  Fails with StorageError once the storage is closed."""
         if self._closed:
             return fail(StorageError("a commit came after the storage was closed"))
@@ -60,8 +61,8 @@ class MemoryStorage(Storage):
         done: Deferred[None] = Deferred()
 
         def take_effect() -> None:
-            for change in kept:
-                self._apply(change)
+            for entry in kept:
+                self._apply(*entry)
             done.callback(None)
 
         self._soon(take_effect)
@@ -82,12 +83,12 @@ class MemoryStorage(Storage):
         if self._closed:
             raise StorageError("something was read after the storage was closed")
 
-    def _apply(self, change: Change) -> None:
-        self._orders[change.table].note(change)
-        if change.value is None:
-            self.tables[change.table].pop(change.key, None)
+    def _apply(self, table: Table, key: bytes, value: bytes | None) -> None:
+        self._orders[table].note(key, comes=value is not None)
+        if value is None:
+            self.tables[table].pop(key, None)
         else:
-            self.tables[change.table][change.key] = change.value
+            self.tables[table][key] = value
 
 
 class _Order:
@@ -99,12 +100,12 @@ class _Order:
         self._came: set[bytes] = set(table)
         self._went: set[bytes] = set()
 
-    def note(self, change: Change) -> None:
-        """A table is about to be changed."""
-        if change.value is None and change.key in self._table:
-            (self._came.discard if change.key in self._came else self._went.add)(change.key)
-        elif change.value is not None and change.key not in self._table:
-            (self._went.discard if change.key in self._went else self._came.add)(change.key)
+    def note(self, key: bytes, *, comes: bool) -> None:
+        """A key is about to be set, or to be removed."""
+        if comes and key not in self._table:
+            (self._went.discard if key in self._went else self._came.add)(key)
+        elif not comes and key in self._table:
+            (self._came.discard if key in self._came else self._went.add)(key)
 
     def between(self, start: bytes, end: bytes) -> Iterator[bytes]:
         """The keys from start to end (without that); sorting in a few that came costs little."""

@@ -1,9 +1,9 @@
 """
-Storage on disk: commits in a thread of its own, one synced write for all that wait.
+Storage on disk: commits in a thread of its own, each one synced write.
 
-A commit is queued on the reactor thread.  The writer thread takes all that are waiting, writes them as one batch
-and hands their outcomes back to the reactor; whatever was committed in the meantime forms the next batch.  So a
-slow sync makes larger batches, not a longer queue of syncs, and the reactor never waits for a disk.
+A commit is queued on the reactor thread.  The writer thread takes one after another, writes it as one batch and hands
+its outcome back to the reactor, which so never waits for a disk.  That what comes meanwhile shares the next sync is
+for the caller to see to (:mod:`kvsd.journal`).
 
 Three things can go wrong with a commit.  There is too little space: it is refused before the database is touched,
 which keeps a reserve for what the database writes by itself.  The disk was full all the same: the database tells
@@ -11,38 +11,34 @@ whether anything was kept.  Or the write failed in another way: nothing is certa
 fails as well, for a sync that failed once must not seem to work the second time.
 """
 
-import shutil
+import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from threading import Thread
 from time import monotonic
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 
-from kvsd.ports import Change, DiskFull, Storage, StorageError, Table
+from kvsd.entries import Entry, Table
+from kvsd.ports import DiskFull, Storage, StorageError
 from kvsd.storage.datadir import DataDirectory
-from kvsd.storage.tables import RocksTables, create_database
+from kvsd.storage.tables import RocksTables, batch_of, create_database
 
 RESERVE_BYTES = 64 << 20
 CACHE_BYTES = 32 << 20
-GROUP_BYTES = 4 << 20
 MARK_BYTES = 16 << 20
-_OVERHEAD_BYTES = 32
 
 
 def unobserved(seconds: float, changes: int) -> None:
     """Take no notice of a write."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Commit:
-    changes: tuple[Change, ...]
+class _Commit(NamedTuple):
+    changes: Sequence[Entry]
     done: Deferred[None]
-    growth_bytes: int
-    """About what the commit takes on disk; zero if all it does is remove."""
 
 
 class RocksStorage(Storage):
@@ -101,17 +97,17 @@ class RocksStorage(Storage):
         """The first entries from start to end, read on the calling thread."""
         return self._tables.scan(table, start, end, at_most)
 
-    def commit(self, changes: Sequence[Change]) -> Deferred[None]:
+    def commit(self, changes: Sequence[Entry]) -> Deferred[None]:
         """Write all changes, or none of them, after those of earlier calls.  Fails as :class:`Storage` says."""
         if self._closing is not None:
             return fail(StorageError(f"{self._path}: a commit came after the storage was closed"))
         done: Deferred[None] = Deferred()
-        self._queue.put(_Commit(tuple(changes), done, _growth_bytes(changes)))
+        self._queue.put(_Commit(tuple(changes), done))
         return done
 
     def has_room(self) -> bool:
         """Whether twice the reserve is free: writes are refused in good time before commits are."""
-        return not self._reserve_bytes or shutil.disk_usage(self._path).free >= 2 * self._reserve_bytes
+        return not self._reserve_bytes or _free_bytes(self._path) >= 2 * self._reserve_bytes
 
     def close(self) -> Deferred[None]:
         """Finish the commits under way, sync, and release the directory.  Fails with StorageError, released."""
@@ -124,17 +120,14 @@ class RocksStorage(Storage):
         self._closing.append(done)
         return done
 
-    def _settle(self, group: list[_Commit], errors: list[Exception | None], seconds: float) -> None:
-        """On the reactor thread: tell each commit of a group what became of it."""
-        changes = 0
-        for commit, error in zip(group, errors, strict=True):
-            if error is None:
-                changes += len(commit.changes)
-                commit.done.callback(None)
-            else:
-                commit.done.errback(error)
-        if changes:
-            self._observe(seconds, changes)
+    def _settle(self, commit: _Commit, error: Exception | None, seconds: float) -> None:
+        """On the reactor thread: tell what became of a commit."""
+        if error is not None:
+            commit.done.errback(error)
+            return
+        commit.done.callback(None)
+        if commit.changes:
+            self._observe(seconds, len(commit.changes))
 
     def _ended(self, error: Exception | None) -> None:
         """On the reactor thread: everything is closed."""
@@ -149,44 +142,38 @@ class RocksStorage(Storage):
     # What follows runs in the writer thread.
 
     def _serve(self) -> None:
-        while group := self._take():
+        while commit := self._queue.get():
             started = monotonic()
-            errors = self._perform(group)
-            self._reactor.callFromThread(self._settle, group, errors, monotonic() - started)
+            error = self._perform(commit.changes)
+            self._reactor.callFromThread(self._settle, commit, error, monotonic() - started)
         self._reactor.callFromThread(self._ended, self._release())
 
-    def _take(self) -> list[_Commit]:
-        """All commits that wait, up to a bound; waits for the first one.  None are left once the storage closes."""
-        group: list[_Commit] = []
-        room_bytes = GROUP_BYTES
-        try:
-            while room_bytes > 0:
-                commit = self._queue.get(block=not group)
-                if commit is None:
-                    # Met again when the group before it is done: nothing comes after it.
-                    self._queue.put(None)
-                    break
-                group.append(commit)
-                room_bytes -= commit.growth_bytes + _OVERHEAD_BYTES
-        except Empty:
-            pass
-        return group
-
-    def _perform(self, group: list[_Commit]) -> list[Exception | None]:
-        """Write a group; for each commit the error it failed with."""
+    def _perform(self, changes: Sequence[Entry]) -> Exception | None:
+        """Write changes; the error that this failed with."""
         if self._broken is not None:
-            return [StorageError(self._broken)] * len(group)
+            return StorageError(self._broken)
         try:
-            refusals = _refusals(group, self._path, self._reserve_bytes, is_open=self._tables.is_open)
-            admitted = [commit for commit, refusal in zip(group, refusals, strict=True) if refusal is None]
-            full = _write(self._tables, [change for commit in admitted for change in commit.changes])
-            self._mark_progress(sum(commit.growth_bytes for commit in admitted))
+            batch = batch_of(changes)
+            self._refuse_without_room(batch.growth_bytes)
+            if changes:
+                self._tables.write(batch)
+            self._mark_progress(batch.growth_bytes)
+        except DiskFull as error:
+            return error
         except BaseException as error:  # a panic inside the database is no Exception
             # Only our own errors are known to hold no keys and values.
             text = str(error) if isinstance(error, StorageError) else f"{self._path}: {type(error).__name__}"
             self._broken = f"{text}; nothing more will be written"
-            return [StorageError(self._broken)] * len(group)
-        return [refusal or full for refusal in refusals]
+            return StorageError(self._broken)
+        return None
+
+    def _refuse_without_room(self, growth_bytes: int) -> None:
+        """Raise DiskFull where a commit must not be tried; what only removes things is let through."""
+        # A database that has to be opened again needs space for that, whatever the commit itself takes.
+        if self._reserve_bytes and (growth_bytes or not self._tables.is_open):
+            free_bytes = _free_bytes(self._path)
+            if free_bytes < self._reserve_bytes + growth_bytes:
+                raise DiskFull(f"{self._path}: {free_bytes} bytes free, {self._reserve_bytes} in reserve")
 
     def _mark_progress(self, growth_bytes: int) -> None:
         """Have the marker follow what was written, seldom enough to cost nothing."""
@@ -232,31 +219,6 @@ def _open(directory: DataDirectory, *, synced: bool, cache_bytes: int) -> RocksT
     return tables
 
 
-def _refusals(group: Sequence[_Commit], path: Path, reserve_bytes: int, *, is_open: bool) -> Sequence[DiskFull | None]:
-    """For each commit of a group, why it must not be tried; commits that only remove things are let through."""
-    if not reserve_bytes:
-        return [None] * len(group)
-    free_bytes = shutil.disk_usage(path).free
-    refusals: list[DiskFull | None] = []
-    for commit in group:
-        # A database that has to be opened again needs space for that, whatever the commit itself takes.
-        needs_space = commit.growth_bytes > 0 or not is_open
-        if needs_space and free_bytes < reserve_bytes + commit.growth_bytes:
-            refusals.append(DiskFull(f"{path}: {free_bytes} bytes free, {reserve_bytes} in reserve"))
-        else:
-            free_bytes -= commit.growth_bytes
-            refusals.append(None)
-    return refusals
-
-
-def _write(tables: RocksTables, changes: list[Change]) -> DiskFull | None:
-    try:
-        if changes:
-            tables.write(changes)
-    except DiskFull as error:
-        return error
-    return None
-
-
-def _growth_bytes(changes: Sequence[Change]) -> int:
-    return sum(len(key) + len(value) + _OVERHEAD_BYTES for _, key, value in changes if value is not None)
+def _free_bytes(path: Path) -> int:
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize

@@ -17,19 +17,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 from zlib import crc32
 
 from rocksdict import AccessType, Rdict, WriteBatch
 
-from kvsd.ports import Change, DiskFull, StorageError, Table
+from kvsd.entries import Entry, Table
+from kvsd.ports import DiskFull, StorageError
 from kvsd.storage.tuning import database_options, write_options
 
 _PAGE_ENTRIES = 1024
 _LOOK_BYTES = 1 << 20
 """For blocks, where a database is only looked at or created."""
 _CHECKSUM_BYTES = 4
-_LETTERS = {Table.META: b"m", Table.ROWS: b"r", Table.OPS: b"o"}
+_LETTERS: dict[Table, bytes] = {"meta": b"m", "rows": b"r", "ops": b"o"}
 _TABLES = {letter: table for table, letter in _LETTERS.items()}
 _READ_ONLY = AccessType.read_only(False)
 _READ_WRITE = AccessType.read_write()
@@ -45,6 +46,27 @@ def create_database(path: Path, identity: str) -> None:
         database.close()
     except Exception as error:
         raise StorageError(f"{path}: the database can't be created: {_reason(error)}") from error
+
+
+class Batch(NamedTuple):
+    """Changes as they will be written, once; ``growth_bytes`` is about what that takes, zero if all it does is remove."""
+
+    operations: WriteBatch
+    growth_bytes: int
+
+
+def batch_of(changes: Iterable[Entry]) -> Batch:
+    """A batch of changes; of several of one key, the last."""
+    operations = WriteBatch(raw_mode=True)
+    grows = False
+    # What is overwritten in the same batch (a key that many write) need not be written at all.
+    for stored_key, value in {_LETTERS[table] + key: value for table, key, value in changes}.items():
+        if value is None:
+            operations.delete(stored_key)
+        else:
+            operations.put(stored_key, _sealed(stored_key, value))
+            grows = True
+    return Batch(operations, operations.size_in_bytes() if grows else 0)
 
 
 class RocksTables:
@@ -116,24 +138,16 @@ class RocksTables:
         page = self._page(letter + start, letter + end, at_most)
         return [(key[1:], self._unsealed(key, stored)) for key, stored in page]
 
-    def write(self, changes: Iterable[Change]) -> None:
+    def write(self, batch: Batch) -> None:
         """
-        Keep all changes or none; of several changes of one key, the last.
+        Keep all of a batch or none of it.
 
         Raises DiskFull if there was no space and it is certain that nothing was kept; a later write may succeed.
         Raises StorageError in any other case, and then nothing is known.
         """
         database = self._database = self._database or self._reopened()
-        # What is overwritten in the same batch (a replica's vector, by every op) need not be written at all.
-        last = {_LETTERS[table] + key: value for table, key, value in changes}
-        batch = WriteBatch(raw_mode=True)
-        for stored_key, value in last.items():
-            if value is None:
-                batch.delete(stored_key)
-            else:
-                batch.put(stored_key, _sealed(stored_key, value))
         try:
-            database.write(batch, self._write_options)
+            database.write(batch.operations, self._write_options)
         except Exception as error:
             self._after_failure(error)
         self.last_change = database.latest_sequence_number()
@@ -187,7 +201,7 @@ class RocksTables:
         value = stored[:-_CHECKSUM_BYTES]
         if stored != _sealed(stored_key, value):
             raise StorageError(
-                f"{self._path}: an entry of table {_TABLES[stored_key[:1]].value} does not match its checksum"
+                f"{self._path}: an entry of table {_TABLES[stored_key[:1]]} does not match its checksum"
                 f" (its key begins with {stored_key[1:9].hex() or 'nothing'})"
             )
         return value

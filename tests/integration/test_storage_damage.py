@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rocksdict import Options, Rdict
 
-from kvsd.ports import Change, StorageError, Table
+from kvsd.ports import StorageError
 from tests.rocks_case import RocksStorageCase
 from tests.storage_contract import put
 from tests.storage_process import WritingProcess, row
@@ -45,7 +45,7 @@ class ClosedDatabaseTests(RocksStorageCase):
         super().setUp()
         storage = self.open()
         await storage.commit([put(*row(number)) for number in range(ENTRIES)])
-        await storage.commit([put(b"secret", SECRET, Table.META)])
+        await storage.commit([put(b"secret", SECRET, "meta")])
         await storage.close()
         self.database = self.directory / "db"
 
@@ -191,10 +191,10 @@ class KilledDatabaseTests(RocksStorageCase):
         """A log cut in the middle of a record keeps all whole records, each commit with all of its changes."""
         cut(self.log, 5)
         storage = self.open()
-        rows = dict(storage.load(Table.ROWS))
+        rows = dict(storage.load("rows"))
         self.assertEqual(rows, dict(row(int(key)) for key in rows))
         self.assertGreater(len(rows), len(self.acknowledged) // 2)
-        for key, value in storage.load(Table.META):
+        for key, value in storage.load("meta"):
             numbers = [int(number) for number in rows if int(number) % 4 == int(key[-1:])]
             self.assertEqual(int(value), max(numbers))
 
@@ -235,6 +235,6 @@ class WritingTests(RocksStorageCase):
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         with self.assertRaisesRegex(Exception, "nothing more will be written"):
-            await storage.commit([Change(Table.ROWS, b"c", b"3")])
+            await storage.commit([("rows", b"c", b"3")])
         await storage.close()
-        self.assertEqual(list(self.open().load(Table.ROWS)), [(b"a", b"1")])
+        self.assertEqual(list(self.open().load("rows")), [(b"a", b"1")])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-from kvsd.ports import DiskFull, StorageError, Table
+from kvsd.ports import DiskFull, StorageError
 from kvsd.storage.rocks_storage import RocksStorage
 from tests.rocks_case import RocksStorageCase
 from tests.storage_contract import put, remove
@@ -76,14 +76,14 @@ class FullDiskTests(RocksStorageCase):
         for _ in range(3):
             with self.assertRaises(DiskFull):
                 await storage.commit([put(b"refused", os.urandom(VALUE_BYTES))])
-            read = dict(storage.scan(Table.ROWS, b"", b"\xff", len(accepted) + 1))
+            read = dict(storage.scan("rows", b"", b"\xff", len(accepted) + 1))
             self.assertEqual(accepted, read, "what was accepted can be read all the time")
-            self.assertEqual(accepted[b"000000"], storage.get(Table.ROWS, b"000000"))
+            self.assertEqual(accepted[b"000000"], storage.get("rows", b"000000"))
         self.mount("remount,size=200m")
         await storage.commit([put(b"more", b"v")])
-        self.assertEqual(b"v", storage.get(Table.ROWS, b"more"))
+        self.assertEqual(b"v", storage.get("rows", b"more"))
         await storage.commit([remove(b"000000")])
-        self.assertIsNone(storage.get(Table.ROWS, b"000000"))
+        self.assertIsNone(storage.get("rows", b"000000"))
         del accepted[b"000000"]
         await storage.close()
         self.assertEqual(await self.rows(), accepted | {b"more": b"v"})

@@ -9,7 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, gatherResults
 from twisted.internet.interfaces import IReactorFromThreads
 
-from kvsd.ports import DiskFull, Storage, Table
+from kvsd.ports import DiskFull, Storage
 from kvsd.storage.rocks_storage import RocksStorage
 from tests import storage_contract
 from tests.rocks_case import THIS_BOOT, RocksStorageCase
@@ -58,13 +58,13 @@ class RocksStorageTests(RocksStorageCase):
         await commit.addCallback(lambda _: threads.append(threading.current_thread()))
         self.assertEqual(threads, [threading.current_thread()])
 
-    async def test_commits_that_wait_share_a_write(self) -> None:
-        """Hundreds of commits made at once take few writes, and the writes tell of all changes and of their time."""
+    async def test_writes_are_told_of(self) -> None:
+        """Each write tells of its changes and of the time it took; a commit of nothing is no write."""
         storage = self.open()
-        await gatherResults([storage.commit([put(b"%d" % number, b"v"), remove(b"x")]) for number in range(500)])
+        commits = [[put(b"a", b"1"), remove(b"x")], [], [put(b"b", b"2")]]
+        await gatherResults([storage.commit(changes) for changes in commits])
         await storage.close()
-        self.assertEqual(sum(changes for _, changes in self.observed), 1000)
-        self.assertLess(len(self.observed), 100)
+        self.assertEqual([changes for _, changes in self.observed], [2, 1])
         self.assertTrue(all(0 < seconds < 60 for seconds, _ in self.observed))
 
     async def test_what_is_overwritten_is_not_written(self) -> None:
@@ -90,7 +90,7 @@ class RocksStorageTests(RocksStorageCase):
         with self.assertRaises(CancelledError):
             await commit
         await storage.commit([put(b"b", b"2")])
-        self.assertEqual(list(storage.load(Table.ROWS)), [(b"a", b"1"), (b"b", b"2")])
+        self.assertEqual(list(storage.load("rows")), [(b"a", b"1"), (b"b", b"2")])
 
     async def test_space_is_kept_in_reserve(self) -> None:
         """With less space than the reserve, what adds is refused and leaves nothing; what removes goes through."""
@@ -105,7 +105,7 @@ class RocksStorageTests(RocksStorageCase):
             with self.assertRaises(DiskFull):
                 await refused
         await gatherResults([results[1], results[3]])
-        self.assertEqual(list(storage.load(Table.ROWS)), [(b"b", b"2")])
+        self.assertEqual(list(storage.load("rows")), [(b"b", b"2")])
 
     async def test_a_closed_storage_can_be_removed(self) -> None:
         """Once closed, a storage holds nothing open: the directory can be removed and made anew."""
@@ -114,7 +114,7 @@ class RocksStorageTests(RocksStorageCase):
         await storage.close()
         self.assertEqual(self.files_open(), [])
         shutil.rmtree(self.directory)
-        self.assertEqual(list(self.open().load(Table.ROWS)), [])
+        self.assertEqual(list(self.open().load("rows")), [])
 
     def files_open(self) -> list[Path]:
         """Those files of the storage that this process has open."""
@@ -127,7 +127,7 @@ class RocksStorageTests(RocksStorageCase):
         process.wait_for(1)
         self.assertIn("is in use by another process", await self.refusal())
         process.kill()
-        self.assertGreater(len(list(self.open().load(Table.ROWS))), 0)
+        self.assertGreater(len(list(self.open().load("rows"))), 0)
 
     async def test_two_storages_of_one_process_cannot_share_a_directory(self) -> None:
         """The same holds within a process."""
@@ -144,7 +144,7 @@ class RocksStorageTests(RocksStorageCase):
             acknowledged = process.kill()
             self.assertGreaterEqual(len(acknowledged), 200)
             storage = self.open(directory=directory)
-            found = dict(storage.load(Table.ROWS))
+            found = dict(storage.load("rows"))
             self.assertLessEqual(dict(map(row, acknowledged)).items(), found.items())
             self.assertEqual(found, dict(row(int(key)) for key in found))
             await storage.commit([remove(key) for key in found])
@@ -159,7 +159,7 @@ class RocksStorageTests(RocksStorageCase):
             "used with --no-fsync and the machine has restarted since", await self.refusal("boot-of-another-day")
         )
         await self.open().close()
-        found = dict(self.open(boot_id="boot-of-another-day").load(Table.ROWS))
+        found = dict(self.open(boot_id="boot-of-another-day").load("rows"))
         self.assertLessEqual(dict(map(row, acknowledged)).items(), found.items())
 
     async def test_closing_in_order_makes_no_fsync_safe(self) -> None:
@@ -168,4 +168,4 @@ class RocksStorageTests(RocksStorageCase):
         await storage.commit([put(b"a", b"1")])
         self.assertIn(THIS_BOOT, (self.directory / "KVSD").read_text())
         await storage.close()
-        self.assertEqual(list(self.open(boot_id="boot-of-another-day").load(Table.ROWS)), [(b"a", b"1")])
+        self.assertEqual(list(self.open(boot_id="boot-of-another-day").load("rows")), [(b"a", b"1")])

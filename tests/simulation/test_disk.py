@@ -4,7 +4,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.ports import Change, DiskFull, Storage, StorageError, Table
+from kvsd.entries import Entry
+from kvsd.ports import DiskFull, Storage, StorageError
 from kvsd.simulate.clock import Actor, Clock
 from kvsd.simulate.disk import SYNC_FAILED, Disk, Health, SimulatedStorage
 from tests import storage_contract
@@ -44,11 +45,11 @@ class DiskTests(SynchronousTestCase):
         self.actor = Actor()
         self.storage = SimulatedStorage(self.disk, self.actor)
 
-    def commit(self, *changes: Change) -> Deferred[None]:
+    def commit(self, *changes: Entry) -> Deferred[None]:
         """Commit changes and don't wait."""
         return self.storage.commit(changes)
 
-    def kept(self, *changes: Change) -> None:
+    def kept(self, *changes: Entry) -> None:
         """Commit changes and wait."""
         commit = self.commit(*changes)
         self.later(1)
@@ -60,7 +61,7 @@ class DiskTests(SynchronousTestCase):
 
     def rows(self) -> list[tuple[bytes, bytes]]:
         """What a new process finds."""
-        return list(SimulatedStorage(self.disk, Actor()).load(Table.ROWS))
+        return list(SimulatedStorage(self.disk, Actor()).load("rows"))
 
 
 class SyncTests(DiskTests):
@@ -237,8 +238,8 @@ class MisfortuneTests(DiskTests):
     def test_damage_on_the_medium(self) -> None:
         """A value that changed on the medium is noticed as often as it is read."""
         self.kept(put(b"a", b"1"))
-        value, checksum = self.disk.tables[Table.ROWS][b"a"]
-        self.disk.tables[Table.ROWS][b"a"] = (value + b"!", checksum)
+        value, checksum = self.disk.tables["rows"][b"a"]
+        self.disk.tables["rows"][b"a"] = (value + b"!", checksum)
         self.assertRaises(StorageError, self.rows)
         self.assertRaises(StorageError, self.rows)
 

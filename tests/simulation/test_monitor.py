@@ -8,7 +8,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.claim import row_table
 from kvsd.entries import entries, saved
-from kvsd.ports import Table
 from kvsd.replication.causality import Dot, VersionVector
 from kvsd.replication.counts import Count
 from kvsd.replication.effects import DropRow, Effect, Keep, LogOp, Note, Reply, Send, SetRow, SetVector, Write
@@ -81,7 +80,7 @@ class MonitorTests(SynchronousTestCase):
     def on_disk(self, number: int) -> Saved:
         """What is on the disk of a node."""
         disk = self.small.machines[number].disk
-        return saved(disk.read(Table.META), disk.read(Table.OPS))[1]
+        return saved(disk.read("meta"), disk.read("ops"))[1]
 
     def wipe(self, number: int) -> None:
         """Take everything off the disk of a node, behind its back."""
@@ -90,7 +89,7 @@ class MonitorTests(SynchronousTestCase):
 
     def forget(self, number: int) -> None:
         """Take all writes off the disk of a node, behind its back; that it is a replica is still there."""
-        meta = self.small.machines[number].disk.tables[Table.META]
+        meta = self.small.machines[number].disk.tables["meta"]
         for _, key, value in entries([SetVector(role_of(self.replica(number)).writer, SHARD, {}, 1, 0)]):
             assert key in meta and value is not None
             meta[key] = (value, crc32(value))
@@ -347,7 +346,7 @@ class RowTests(MonitorTests):
         for place in (b"a copy", role.writer):
             for table, key, value in entries([SetRow(place, changed(row, counter=row.counter + 1))]):
                 assert value is not None
-                self.small.machines[0].disk.tables[Table(table)][key] = (value, crc32(value))
+                self.small.machines[0].disk.tables[table][key] = (value, crc32(value))
         self.monitor.started(self.anna, Saved(roles={b"a copy": SavedRole("", {}, counts=counts)}))
         self.assert_accused()
         self.monitor.started(self.anna, Saved(roles={role.writer: SavedRole(SHARD, dict(role.vector), counts=counts)}))

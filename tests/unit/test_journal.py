@@ -7,20 +7,21 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvsd.entries import Entry
 from kvsd.journal import RETRY_SECONDS, Journal
-from kvsd.ports import Change, DiskFull, StorageError, Table
+from kvsd.ports import DiskFull, StorageError
 from kvsd.replication.effects import DropRole, Keep, Reply, Send
 from kvsd.replication.messages import Bind
 from kvsd.replication.requests import StorageFull
 from kvsd.storage.memory_storage import MemoryStorage
 
 
-def change(name: bytes) -> Change:
+def change(name: bytes) -> Entry:
     """A change of one key."""
-    return Change(Table.ROWS, name, b"value")
+    return "rows", name, b"value"
 
 
-def changes_of(kept: Sequence[Keep]) -> list[Change]:
+def changes_of(kept: Sequence[Keep]) -> list[Entry]:
     """One change for each, of the key that it names; there is none for an empty key."""
     if any(isinstance(drop, DropRole) and not drop.role for drop in kept):
         raise ZeroDivisionError
@@ -39,7 +40,7 @@ class HeldStorage(MemoryStorage):
         super().__init__()
         self.commits: list[tuple[list[bytes], Deferred[None]]] = []
 
-    def commit(self, changes: Sequence[Change]) -> Deferred[None]:
+    def commit(self, changes: Sequence[Entry]) -> Deferred[None]:
         """Leave a commit open."""
         self.commits.append(([key for _, key, _ in changes], Deferred()))
         return self.commits[-1][1]

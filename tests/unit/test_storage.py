@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.ports import Storage, Table
+from kvsd.ports import Storage
 from kvsd.storage.memory_storage import MemoryStorage
 from tests import storage_contract
 from tests.storage_contract import put
@@ -41,10 +41,10 @@ class MemoryStorageTests(SynchronousTestCase):
         commit = storage.commit([put(b"a", b"1")])
         closed = storage.close()
         self.assertNoResult(commit)
-        self.assertEqual(list(storage.load(Table.ROWS)), [])
+        self.assertEqual(list(storage.load("rows")), [])
         turns.pop(0)()
         self.successResultOf(commit)
-        self.assertEqual(list(storage.load(Table.ROWS)), [(b"a", b"1")])
+        self.assertEqual(list(storage.load("rows")), [(b"a", b"1")])
         self.assertNoResult(closed)
         turns.pop(0)()
         self.successResultOf(closed)
@@ -57,4 +57,4 @@ class MemoryStorageTests(SynchronousTestCase):
         after = MemoryStorage(before.tables)
         turns.pop()()
         self.successResultOf(commit)
-        self.assertEqual(list(after.load(Table.ROWS)), [])
+        self.assertEqual(list(after.load("rows")), [])

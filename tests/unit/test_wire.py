@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.entries import TableName, entries, owner_entry, saved
+from kvsd.entries import entries, owner_entry, saved
 from kvsd.replication.configuration import founding_configuration
 from kvsd.replication.counts import Count
 from kvsd.replication.effects import (
@@ -231,7 +231,7 @@ class DiskTests(SynchronousTestCase):
 
     def restored(self, *changes: Keep) -> Saved:
         """What is found after these changes were kept, by a node that is the owner."""
-        tables: dict[TableName, dict[bytes, bytes]] = {"meta": {}, "rows": {}, "ops": {}}
+        tables: dict[str, dict[bytes, bytes]] = {"meta": {}, "rows": {}, "ops": {}}
         for table, key, value in [owner_entry(INSTANCE, RECEIVER), *entries(changes)]:
             if value is None:
                 del tables[table][key]
