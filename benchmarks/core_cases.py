@@ -7,7 +7,7 @@ Each sets up a cluster, and then carries out what it is named after so many time
 from collections.abc import Callable, Iterator, Sequence
 from time import process_time
 
-from benchmarks.replicas import SECRET, Post, Replicas, Site
+from benchmarks.replicas import SECRET, Post, Replicas, Site, submit
 from benchmarks.watched import BATCH, SESSIONS, VALUE, Case, Shard, in_batches
 from kvsd.entries import entries
 from kvsd.replication.effects import Effect, Keep, Now, Reply, Send, Write
@@ -108,7 +108,7 @@ def applied(size: int) -> Callable[[], Case]:
             site, now = shard.site, shard.now
             found = []
             for _ in range(size):
-                for effect in site.replica.submit(1, Put(shard.next_key(), VALUE, EMPTY), now):
+                for effect in submit(site.replica, 1, Put(shard.next_key(), VALUE, EMPTY), now):
                     if isinstance(effect, Write):
                         site.replica.synced(effect.position, now)
                     elif isinstance(effect, Send) and isinstance(effect.message, Push):
@@ -154,7 +154,7 @@ def forwarded(*, at_sender: bool) -> Callable[[], Case]:
         hearing = {member.address: member for member in shard.members}
 
         def send(key: str) -> Send:
-            (effect,) = asking.replica.submit(1, Get(key, EMPTY), shard.now)
+            (effect,) = submit(asking.replica, 1, Get(key, EMPTY), shard.now)
             assert isinstance(effect, Send)
             return effect
 
@@ -243,7 +243,7 @@ def effects_of_writes(count: int) -> tuple[Shard, list[Effect]]:
     found: list[Effect] = []
     for number in range(count):
         token = shard.tokens[number % SESSIONS]
-        effects = shard.replica.submit(1, Put(shard.next_key(), VALUE, token), shard.now)
+        effects = submit(shard.replica, 1, Put(shard.next_key(), VALUE, token), shard.now)
         for effect in effects:
             if isinstance(effect, Write):
                 shard.replica.synced(effect.position, shard.now)

@@ -24,6 +24,8 @@ from kvsd.wire import EnvelopeCodec, encode_message
 
 SECRET = b"a secret of sixteen bytes"
 START_WALL_MS = 1_800_000_000_000
+ONE_BY_ONE = "ticket" in signature(Replica.submit).parameters
+"""Whether a replica takes requests one by one, as in earlier commits."""
 TICK_SECONDS = Limits().tick_seconds
 
 
@@ -90,6 +92,13 @@ class Site:
         return Sender(identity.address, identity.instance, configuration.cluster, configuration.epoch)
 
 
+def submit(replica: Replica, ticket: int, request: Request, now: Now) -> list[Effect]:
+    """Put one request to a replica."""
+    given: Any = replica.submit
+    effects: list[Effect] = given(ticket, request, now) if ONE_BY_ONE else given([(ticket, request)], now)
+    return effects
+
+
 class Replicas:
     """A cluster of so many nodes in so many shards; what is said to others than ``listening`` nodes is thrown away."""
 
@@ -138,7 +147,7 @@ class Replicas:
         if isinstance(request, Get) and (outcome := site.replica.serving.reader.at_once(request, self.now)):
             return outcome
         ticket = self.ticket()
-        site.perform(site.replica.submit(ticket, request, self.now), self.now)
+        site.perform(submit(site.replica, ticket, request, self.now), self.now)
         return site.outcomes.pop(ticket)
 
     # What is said

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from time import process_time
 from typing import TypeVar
 
-from benchmarks.replicas import SECRET, Replicas
+from benchmarks.replicas import SECRET, Replicas, submit
 from kvsd.replication.effects import Reply, Send, Write
 from kvsd.replication.requests import Outcome, Put, Request
 from kvsd.replication.token import EMPTY
@@ -90,7 +90,7 @@ class Shard:
         now = self.now
         outcome: Outcome | None = None
         position = 0
-        for effect in self.replica.submit(1, request, now):
+        for effect in submit(self.replica, 1, request, now):
             if isinstance(effect, Write):
                 position = effect.position
             elif isinstance(effect, Send):

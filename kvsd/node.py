@@ -22,7 +22,7 @@ from kvsd.journal import Journal
 from kvsd.links import Links
 from kvsd.oversight import Oversight
 from kvsd.ports import Storage, StorageError, Transport
-from kvsd.replication.effects import Effect, Halt, Note, Now, Reply, Send, Write
+from kvsd.replication.effects import Effect, Note, Now, Reply, Send, Ticket, Write
 from kvsd.replication.liveness import Fate
 from kvsd.replication.messages import Message, Sender
 from kvsd.replication.replica import Replica
@@ -52,6 +52,7 @@ class Node:
 
     events = 0
     """How many there were: as long as that stays the same, so do the outcomes of reads that can be had at once."""
+    _stopping = _stopped = False
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class Node:
         )
         self._askers = Askers(lambda ticket: self._act(lambda: replica.cancel(ticket)))
         self._end_of_turn = EndOfTurn(reactor, self._flush)
-        self._stopping = self._stopped = False
+        self._asked: list[tuple[Ticket, Request]] = []  # what was asked in this turn
         self._ticking = LoopingCall(self._tick)
 
     # Life
@@ -125,14 +126,16 @@ class Node:
         """
         Put a client's request to the replica; returns what to call when nobody waits for the answer any more.
 
-        ``answered`` gets the outcome, once: in this call, where nothing has to be waited for, or later.  It is a part of
-        the event that led to the outcome, so it may not raise.
+        What is asked in one turn is one event, before the next one of another kind or at the end of the turn.
+        ``answered`` gets the outcome, once: in this call, where the node stops, or later.  It is a part of the event that
+        led to the outcome, so it may not raise.
         """
         if self._stopping:
             answered(Overloaded("This node is shutting down; try another one"))
             return nothing
         ticket = self._askers.admit(answered)
-        self._act(partial(self._replica.submit, ticket, request, self.now()))
+        self._asked.append((ticket, request))
+        self._end_of_turn.wish()
         return partial(self._askers.forget, ticket)
 
     def read(self, request: Get) -> Outcome | None:
@@ -163,22 +166,24 @@ class Node:
 
     # Events
 
-    def _act(self, event: Callable[[], list[Effect]]) -> None:
-        """Give the replica an event and perform the effects, or stop for good."""
-        self.events += 1
-        if self._stopped:
-            return
-        try:
-            for effect in event():
-                if type(effect) is Reply and effect.after <= self._journal.durable:
-                    self._perform(effect)  # as most do: reads wait for nothing
-                else:
+    def _act(self, *events: Callable[[], list[Effect]]) -> None:
+        """Put to the replica what clients asked by now, then give it events, and perform the effects; or stop for good."""
+        if self._asked:
+            asked, self._asked = self._asked, []
+            events = (lambda: self._replica.submit(asked, self.now()), *events)
+        for event in events:
+            self.events += 1
+            if self._stopped:
+                return
+            try:
+                for effect in event():
                     self._release(effect)
-        except Exception:
-            self._fail(Failure())
+            except Exception:
+                self._fail(Failure())
 
     def _flush(self) -> None:
         """At the end of a turn: commit and send all that came together in it; a mere read brings nothing."""
+        self._act()
         if not self._stopped:
             self._journal.flush()
             self._links.flush()
@@ -207,25 +212,23 @@ class Node:
 
     def _release(self, effect: Effect) -> None:
         """Perform an effect, or have it wait for the write that it depends on."""
-        match effect:
-            case Write(position, changes):
-                self._journal.write(position, changes)
-                self._end_of_turn.wish()
-            case Reply(after) | Send(after):
-                self._journal.after(after, effect)
-            case Note(event, facts):
-                text = "".join(f" {name}={fact}" for name, fact in facts.items())
-                _log.info("{event}{text}", event=event, facts=facts, text=text)
-            case Halt(reason):
-                self._stopped = True
-                self._crash(reason)
+        if isinstance(effect, Reply) or isinstance(effect, Send):  # noqa: SIM101 - faster
+            self._journal.after(effect.after, effect)
+        elif isinstance(effect, Write):
+            self._journal.write(effect.position, effect.changes)
+            self._end_of_turn.wish()
+        elif isinstance(effect, Note):
+            text = "".join(f" {name}={fact}" for name, fact in effect.facts.items())
+            _log.info("{event}{text}", event=effect.event, facts=effect.facts, text=text)
+        else:
+            self._stopped = True
+            self._crash(effect.reason)
 
     def _perform(self, effect: Send | Reply) -> None:
         if self._stopped:
             return
-        match effect:
-            case Reply(_, ticket, outcome):
-                self._askers.answer(ticket, outcome)
-            case Send(_, peer, message):
-                self._links.send(peer, message)
-                self._end_of_turn.wish()
+        if isinstance(effect, Reply):
+            self._askers.answer(effect.ticket, effect.outcome)
+        else:
+            self._links.send(effect.peer, effect.message)
+            self._end_of_turn.wish()

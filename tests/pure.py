@@ -141,10 +141,15 @@ class PureCluster:
 
     def submit(self, address: str, request: Request) -> int:
         """Put a request to a node; returns its ticket."""
-        self._ticket += 1
-        ticket, site = self._ticket, self.sites[address]
-        self.perform(site, site.replica.submit(ticket, request, self.now(site)))
-        return ticket
+        return self.submit_all(address, request)[0]
+
+    def submit_all(self, address: str, *requests: Request) -> list[int]:
+        """Put requests to a node, all in one event; returns their tickets."""
+        site = self.sites[address]
+        asked = list(enumerate(requests, self._ticket + 1))
+        self._ticket += len(asked)
+        self.perform(site, site.replica.submit(asked, self.now(site)))
+        return [ticket for ticket, _ in asked]
 
     def ask(self, address: str, request: Request) -> Outcome:
         """Put a request to a node that answers it at once."""

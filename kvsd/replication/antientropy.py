@@ -154,8 +154,8 @@ class AntiEntropy:
             pulling.rows += message.rows
             return
         position = out.written + 1
-        for change in (*copy.take_in(message.rows, position), *copy.changes(position)):
-            out.keep(change)
+        out.keep_all(copy.take_in(message.rows, position))
+        out.keep_all(copy.changes(position))
 
     def _take_over(self, pulling: Pulling, message: PullRows) -> Role | None:
         """Take a copy over that is whole, unless it lacks what is here."""
@@ -165,10 +165,8 @@ class AntiEntropy:
         if copy:
             if not dominates(message.vector, role.vector):
                 return None
-            for change in role.exchange(copy, out.written + 1):
-                out.keep(change)
-        for change in role.absorb(pulling.rows, message, out.written + 1):
-            out.keep(change)
+            out.keep_all(role.exchange(copy, out.written + 1))
+        out.keep_all(role.absorb(pulling.rows, message, out.written + 1))
         self._state.disk.dirty.add(role.shard)
         out.note("copy-taken-over", shard=role.shard, rows=len(role.store) if copy else len(pulling.rows))
         return role

@@ -7,6 +7,7 @@ that it names has been applied, and holds it back until then.  What gets lost on
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from kvsd.replication.causality import VersionVector, dominates
 from kvsd.replication.marks import Marks
@@ -17,18 +18,28 @@ from kvsd.replication.role import Role
 from kvsd.replication.state import State
 
 
+@dataclass
+class Unsent:
+    """Ops of a shard that were issued in this event, about how many bytes they take, and whether their writer waits."""
+
+    ops: list[Op] = field(default_factory=list)
+    bytes: int = 0
+    acknowledge: bool = False
+
+
 class Broadcast:
     """Issues ops of this node's roles and delivers those of their peers."""
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._unsent: dict[str, Unsent] = {}
         self.dropped = 0
         """How many ops found no room in the hold-back queue."""
 
     def issue(self, role: Role, record: Record, dependencies: VersionVector, *, acknowledge: bool) -> None:
-        """Apply a new write of this node's and send it to the other replicas, which may be asked to acknowledge it."""
+        """Apply a new write of this node's; the other replicas are sent it, and may be asked to acknowledge it."""
         op = Op(role.shard, role.writer, record.origin.counter, record.epoch, dependencies, (record,))
-        self._issue(role, Push([op], acknowledge))
+        self._issue(role, op, acknowledge=acknowledge)
 
     def take_over(self, role: Role, records: Sequence[Record], requests: Sequence[CarriedOut], marks: Marks) -> None:
         """Have a shard take over records that were written elsewhere, and mark what it was shown with that."""
@@ -36,15 +47,32 @@ class Broadcast:
         seen = dict(role.vector)
         epoch = self._state.epoch
         op = Op(role.shard, role.writer, counter, epoch, seen, tuple(records), tuple(requests), marks)
-        self._issue(role, Push([op]))
+        self._issue(role, op)
 
-    def _issue(self, role: Role, push: Push) -> None:
+    def _issue(self, role: Role, op: Op, *, acknowledge: bool = False) -> None:
+        roster, size = self._state.roster, role.log.size
+        assert roster is not None and role.shard in roster.served, "only members write"
+        self._apply(role, op)
+        unsent = self._unsent.get(role.shard)
+        if unsent is None:
+            unsent = self._unsent[role.shard] = Unsent()
+        unsent.ops.append(op)
+        unsent.bytes += role.log.size - size
+        unsent.acknowledge |= acknowledge
+        if unsent.bytes > self._state.limits.page_bytes:
+            self.send()
+
+    def send(self) -> None:
+        """Send what was issued in this event to the other replicas that can be used."""
         state, roster = self._state, self._state.roster
-        assert roster is not None and roster.serves(role.shard), "only members write"
-        self._apply(role, push.ops[0])
-        for address in roster.audience[role.shard]:
-            if state.usable(address):
-                state.out.send(address, push)
+        if not self._unsent or roster is None:
+            return
+        unsent, self._unsent = self._unsent, {}
+        for shard, issued in unsent.items():
+            push = Push(issued.ops, issued.acknowledge)
+            for address in roster.audience.get(shard, ()):
+                if state.usable(address):
+                    state.out.send(address, push)
 
     def deliver(self, ops: Iterable[Op], now: float) -> list[Role]:
         """Take in ops of peers, if there is room on the disk; returns the roles in which something was applied."""
@@ -108,6 +136,5 @@ class Broadcast:
 
     def _apply(self, role: Role, op: Op) -> None:
         out = self._state.out
-        for change in role.apply(op, out.written + 1):
-            out.keep(change)
+        out.keep_all(role.apply(op, out.written + 1))
         self._state.disk.dirty.add(role.shard)

@@ -3,6 +3,7 @@ Rows that were read or written lately, so that keys in use are not read from the
 """
 
 from collections import OrderedDict
+from collections.abc import Container
 
 from kvsd.replication.record import Row, RowKey
 
@@ -11,10 +12,15 @@ ENTRY_BYTES = 700
 
 
 class Cache:
-    """Rows by tenure and key, up to about so many bytes; who was not used for longest goes first."""
+    """
+    Rows by tenure and key, up to about so many bytes; who was not used for longest goes first.
 
-    def __init__(self, max_bytes: int) -> None:
+    What is ``pinned`` stays, however much that is, and what was used after it.
+    """
+
+    def __init__(self, max_bytes: int, pinned: Container[RowKey] = ()) -> None:
         self._max_bytes = max_bytes
+        self._pinned = pinned
         self._rows: OrderedDict[RowKey, Row | None] = OrderedDict()
         self.bytes = 0
         """About what all of it takes."""
@@ -31,14 +37,22 @@ class Cache:
 
     def put(self, key: RowKey, row: Row | None) -> None:
         """From now on this is the row of a key."""
-        if key in self._rows:
-            self.bytes -= _bytes(key, self._rows.pop(key))
-        self._rows[key] = row
-        self.bytes += _bytes(key, row)
-        while self.bytes > self._max_bytes:
-            self.bytes -= _bytes(*self._rows.popitem(last=False))
+        rows = self._rows
+        if key in rows:
+            self.bytes += _value_bytes(row) - _value_bytes(rows[key])
+            rows.move_to_end(key)
+        else:
+            self.bytes += ENTRY_BYTES + len(key[1]) + _value_bytes(row)
+        rows[key] = row
+        if self.bytes > self._max_bytes:
+            self.trim()
+
+    def trim(self) -> None:
+        """Let go of what is too much."""
+        rows = self._rows
+        while self.bytes > self._max_bytes and (key := next(iter(rows))) not in self._pinned:
+            self.bytes -= ENTRY_BYTES + len(key[1]) + _value_bytes(rows.pop(key))
 
 
-def _bytes(key: RowKey, row: Row | None) -> int:
-    value = row.record.value if row else None
-    return ENTRY_BYTES + len(key[1]) + len(value or b"")
+def _value_bytes(row: Row | None) -> int:
+    return len(row.record.value or b"") if row else 0

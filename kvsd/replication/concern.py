@@ -11,8 +11,8 @@ far the write came: it stays written all the same.
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from kvsd.replication.causality import VersionVector, Writer, dominates, join
@@ -39,7 +39,7 @@ from kvsd.replication.state import State
 TOO_MANY = "w={} asks for more replicas than shard {} has members ({})"
 
 
-class Attempt(NamedTuple):
+class Attempt(Struct, frozen=True, gc=False):
     """What came of carrying a request out: the outcome, the position that it depends on, and what it says is written."""
 
     outcome: Verdict
@@ -88,8 +88,6 @@ class Concerns:
 
     def refusal(self, shard: str, concern: Concern) -> Outcome | None:
         """Why a write is not to be carried out: not enough members for what it asks, or no room to wait."""
-        if concern == 1:
-            return None
         members = len(self._state.members(shard))
         if needed(concern, members) > members:
             return Refused(TOO_MANY.format(concern, shard, members))
@@ -99,19 +97,19 @@ class Concerns:
 
     def answer(self, asker: Asker, role: Role, request: KeyRequest, attempt: Attempt, now: Now) -> None:
         """Give the outcome to whoever asked; that of a write not before enough replicas are known to have it."""
-        outcome, after, covers, repeated = attempt
+        outcome, covers = attempt.outcome, attempt.covers
         if not isinstance(request, Put) or request.concern == 1 or not isinstance(outcome, Written) or covers is None:
-            self._state.out.answer(asker, outcome, after)
+            self._state.out.answer(asker, outcome, attempt.after)
             return
         deadline = now.monotonic + patience(request, self._state.limits)
         members = len(self._state.members(role.shard))
-        held = Held(asker, role, request.concern, covers, outcome, after, deadline, members)
+        held = Held(asker, role, request.concern, covers, outcome, attempt.after, deadline, members)
         self.cancel(asker)  # the message that brought the request may have come twice
         self._held[asker] = held
         alone_is_enough = needed(request.concern, members) == 1
-        if (repeated or alone_is_enough) and self._settle(held, self._known(role.shard)):
+        if (attempt.repeated or alone_is_enough) and self._settle(held, self._known(role.shard)):
             return
-        if repeated:
+        if attempt.repeated:
             self._repeats.append(held)
         else:
             self._queues.setdefault((role.shard, request.concern), deque()).append(held)

@@ -32,11 +32,9 @@ class Durability:
         """Keep, with this event's write, the vectors that changed in it, and how much there is in each slot."""
         for shard in sorted(self.dirty):
             if role := self._roles.get(shard):
-                for change in role.changes(self._out.written + 1):
-                    self._out.keep(change)
+                self._out.keep_all(role.changes(self._out.written + 1))
         for role in self._dissolving:
-            for change in role.counts():
-                self._out.keep(change)
+            self._out.keep_all(role.counts())
         self.dirty.clear()
         if self._writing_since is None and self._out.position > self._out.written:
             self._writing_since = now

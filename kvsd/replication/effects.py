@@ -3,7 +3,8 @@ What a replica has its node do, in this order: write, and once that is durable, 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from kvsd.replication.causality import VersionVector
 from kvsd.replication.configuration import Configuration
@@ -15,7 +16,7 @@ from kvsd.replication.requests import Outcome
 Ticket = int
 
 
-class Now(NamedTuple):
+class Now(Struct, frozen=True, gc=False):
     """The time of an event: seconds of a clock that never jumps, milliseconds since 1970 of one that may."""
 
     monotonic: float
@@ -25,7 +26,7 @@ class Now(NamedTuple):
 # What is to be kept.
 
 
-class SetRow(NamedTuple):
+class SetRow(Struct, frozen=True, gc=False):
     """Keep a row of a replica (named by the writer that it is); ``revives``: it takes the place of a tombstone."""
 
     role: bytes
@@ -33,7 +34,7 @@ class SetRow(NamedTuple):
     revives: bool = False
 
 
-class DropRow(NamedTuple):
+class DropRow(Struct, frozen=True, gc=False):
     """Forget a row of a replica, which may be a tombstone."""
 
     role: bytes
@@ -42,7 +43,7 @@ class DropRow(NamedTuple):
     tombstone: bool = False
 
 
-class SetCount(NamedTuple):
+class SetCount(Struct, frozen=True, gc=False):
     """Keep how much there is in a slot: rows (0: nothing any more), keys that have a value, and their bytes."""
 
     role: bytes
@@ -53,7 +54,7 @@ class SetCount(NamedTuple):
     live_bytes: int
 
 
-class LogOp(NamedTuple):
+class LogOp(Struct, frozen=True, gc=False):
     """Keep an op under its number in the order of arrival."""
 
     role: bytes
@@ -61,14 +62,14 @@ class LogOp(NamedTuple):
     op: Op
 
 
-class DropOps(NamedTuple):
+class DropOps(Struct, frozen=True, gc=False):
     """Forget logged ops, by their numbers of arrival."""
 
     role: bytes
     arrivals: Sequence[int]
 
 
-class SetVector(NamedTuple):
+class SetVector(Struct, frozen=True, gc=False):
     """
     Keep what a replica has seen: its shard, its vector, the latest stamp, and that of tombstones it dropped.
 
@@ -84,20 +85,20 @@ class SetVector(NamedTuple):
     place: bytes = b""
 
 
-class SetMarks(NamedTuple):
+class SetMarks(Struct, frozen=True, gc=False):
     """Keep the marks of a replica."""
 
     role: bytes
     marks: Marks
 
 
-class DropRole(NamedTuple):
+class DropRole(Struct, frozen=True, gc=False):
     """Forget a replica, of which nothing is left but its vector and its marks."""
 
     role: bytes
 
 
-class SetRequest(NamedTuple):
+class SetRequest(Struct, frozen=True, gc=False):
     """Keep what a request with an id led to, under a number that only grows."""
 
     role: bytes
@@ -105,26 +106,26 @@ class SetRequest(NamedTuple):
     request: CarriedOut
 
 
-class DropRequest(NamedTuple):
+class DropRequest(Struct, frozen=True, gc=False):
     """Forget a request, by its number."""
 
     role: bytes
     number: int
 
 
-class SetBindings(NamedTuple):
+class SetBindings(Struct, frozen=True, gc=False):
     """Keep the bindings: by address the instance, and whether a majority is known to have bound it."""
 
     bindings: dict[str, tuple[bytes, bool]]
 
 
-class SetConfiguration(NamedTuple):
+class SetConfiguration(Struct, frozen=True, gc=False):
     """Keep the configuration."""
 
     configuration: Configuration
 
 
-class SetPromise(NamedTuple):
+class SetPromise(Struct, frozen=True, gc=False):
     """Keep what was promised, and what was accepted last, in deciding what follows an epoch."""
 
     epoch: int
@@ -141,14 +142,14 @@ Keep = OfRows | OfRole | OfNode
 # What a node is told to do.
 
 
-class Write(NamedTuple):
+class Write(Struct, frozen=True, gc=False):
     """Make these durable, all or none; ``position`` counts the writes of a replica."""
 
     position: int
     changes: Sequence[Keep]
 
 
-class Send(NamedTuple):
+class Send(Struct, frozen=True, gc=False):
     """Send a message, once everything up to the position ``after`` is durable."""
 
     after: int
@@ -156,7 +157,7 @@ class Send(NamedTuple):
     message: Message
 
 
-class Reply(NamedTuple):
+class Reply(Struct, frozen=True, gc=False):
     """Answer a client, once everything up to the position ``after`` is durable."""
 
     after: int
@@ -164,13 +165,13 @@ class Reply(NamedTuple):
     outcome: Outcome
 
 
-class Halt(NamedTuple):
+class Halt(Struct, frozen=True, gc=False):
     """Stop the process: going on would break a promise.  The reason in words."""
 
     reason: str
 
 
-class Note(NamedTuple):
+class Note(Struct, frozen=True, gc=False):
     """Something an operator wants to know: the name of an event and its facts, never a value or a token."""
 
     event: str

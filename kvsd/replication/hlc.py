@@ -20,7 +20,8 @@ class HybridClock:
 
     def tick(self, wall_ms: int) -> int:
         """A new stamp, at the wall clock's reading in milliseconds or just after the latest stamp."""
-        self.latest = max(min(wall_ms, MAX_WALL_MS) << COUNTER_BITS, self.latest + 1)
+        stamp = (wall_ms if wall_ms < MAX_WALL_MS else MAX_WALL_MS) << COUNTER_BITS
+        self.latest = stamp if stamp > self.latest else self.latest + 1
         return self.latest
 
     def witness(self, stamp: int) -> None:

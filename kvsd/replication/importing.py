@@ -24,7 +24,7 @@ from kvsd.replication.exporting import Exports
 from kvsd.replication.marks import Final, Marks
 from kvsd.replication.messages import Import, Imported
 from kvsd.replication.placement import Tenure
-from kvsd.replication.record import CarriedOut
+from kvsd.replication.record import CarriedOut, beats
 from kvsd.replication.reports import Reports
 from kvsd.replication.role import Role
 from kvsd.replication.roster import Roster
@@ -183,7 +183,7 @@ class Imports:
         records, carried_out = [], list(message.requests)
         for record in message.records:
             there = role.store.get(errand.tenure, record.key)
-            if there is None or there.record.stamp < record.stamp:
+            if there is None or beats(record, there.record):
                 records.append(replace(record, tenure=errand.tenure))
             elif record.request:
                 carried_out.append(CarriedOut(replace(record, value=None), digest(record.value)))

@@ -9,12 +9,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import merge
 from itertools import islice
-from typing import NamedTuple
+from operator import attrgetter
+
+from msgspec import Struct
 
 from kvsd.replication.record import Op
 
 
-class Entry(NamedTuple):
+class Entry(Struct, frozen=True, gc=False):
     """An op with its place in the order of arrival and its size in bytes."""
 
     arrival: int
@@ -72,7 +74,7 @@ class OpLog:
         ops: list[Op] = []
         room = max_bytes
         tails = [self._tail(run, vector.get(writer, 0)) for writer, run in self._runs.items()]
-        for entry in merge(*tails):
+        for entry in merge(*tails, key=attrgetter("arrival")):
             if room <= 0:
                 return ops, True
             room -= entry.size

@@ -5,6 +5,7 @@ All changes of an event are one write, so a crash keeps either all of it or noth
 position of the write that must be durable before it may leave.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from kvsd.replication.effects import Effect, Halt, Keep, Note, Reply, Send, Ticket, Write
@@ -48,6 +49,10 @@ class Outbox:
         self._changes.append(change)
         return self.written + 1
 
+    def keep_all(self, changes: Iterable[Keep]) -> None:
+        """Make changes durable with this event's write."""
+        self._changes += changes
+
     def send(self, peer: str, message: Message, after: int | None = None) -> None:
         """Send a message after a position, which by default is everything of this event and before it."""
         if after is None and not self._changes:
@@ -79,7 +84,7 @@ class Outbox:
             for place in self._unplaced:
                 effect = effects[place]
                 assert isinstance(effect, Send), "only messages are placed later"
-                effects[place] = effect._replace(after=self.written)
+                effects[place] = Send(self.written, effect.peer, effect.message)
             effects = [Write(self.written, self._changes), *effects]
             self._changes = []
         self._effects, self._unplaced = [], []

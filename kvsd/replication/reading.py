@@ -27,15 +27,13 @@ class Reading:
     def __init__(self, role: Writer, shelf: Shelf, cache_bytes: int) -> None:
         self._role = role
         self._shelf = shelf
-        self._cache = Cache(cache_bytes)
-        self._fresh: dict[RowKey, tuple[int, Row | None]] = {}
-        """The fresh rows (None: dropped) and their positions, in the order of these."""
+        self._fresh: dict[RowKey, int] = {}
+        """By the key of each row that is fresh the position of its write, in the order of these."""
+        self._cache = Cache(cache_bytes, pinned=self._fresh)
 
     def get(self, tenure: Tenure, key: str) -> Row | None:
         """The row of a key, None if there is none."""
         name = (tenure, key)
-        if fresh := self._fresh.get(name):
-            return fresh[1]
         try:
             return self._cache.get(name)
         except KeyError:
@@ -44,31 +42,32 @@ class Reading:
         return row
 
     def set(self, key: RowKey, row: Row | None, position: int) -> None:
-        """From now on this is the row of a key, kept with the write of a position."""
+        """From now on this is the row of a key (None: dropped), kept with the write of a position."""
         self._fresh.pop(key, None)
-        self._fresh[key] = position, row
+        self._fresh[key] = position
+        self._cache.put(key, row)
 
     def synced(self, position: int) -> None:
         """Everything up to a position is on disk."""
         durable = []
-        for key, (at, row) in self._fresh.items():
+        for key, at in self._fresh.items():
             if at > position:
                 break
-            durable.append((key, row))
-        for key, row in durable:
+            durable.append(key)
+        for key in durable:
             del self._fresh[key]
-            self._cache.put(key, row)
+        self._cache.trim()
 
     def position_of(self, key: RowKey) -> int:
         """The position after which a key's row is durable (0: it is)."""
-        fresh = self._fresh.get(key)
-        return fresh[0] if fresh else 0
+        return self._fresh.get(key, 0)
 
     def fresh(self) -> InSlots:
         """The fresh rows."""
         found: dict[TenureSlot, dict[str, Row | None]] = {}
-        for (tenure, key), (_, row) in self._fresh.items():
-            found.setdefault((tenure, slot_of(key)), {})[key] = row
+        for name in self._fresh:
+            tenure, key = name
+            found.setdefault((tenure, slot_of(key)), {})[key] = self._cache.get(name)
         return found
 
     def in_slot(self, slot: TenureSlot, after: str | None, fresh: InSlots) -> Iterator[Row]:

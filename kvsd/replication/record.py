@@ -55,6 +55,11 @@ class Record(Struct, frozen=True, array_like=True, gc=False):
         return self.value is None
 
 
+def beats(record: Record, other: Record) -> bool:
+    """Whether a version wins over another one of its key: the larger stamp does."""
+    return record.hlc > other.hlc or (record.hlc == other.hlc and record.origin.writer > other.origin.writer)
+
+
 class CarriedOut(Struct, frozen=True, array_like=True, gc=False):
     """The write that a request with an id led to: the record without its value, and a digest of that."""
 

@@ -114,17 +114,18 @@ class Replica:
 
     # A client asks
 
-    def submit(self, ticket: Ticket, request: Request, now: Now) -> list[Effect]:
-        """A client's request; a Reply to the ticket follows, now or later."""
+    def submit(self, asked: Iterable[tuple[Ticket, Request]], now: Now) -> list[Effect]:
+        """Clients' requests, in their order; a Reply to the ticket of each follows, now or later."""
         self.state.now = now
-        if self.state.fenced:
-            self.state.out.answer(ticket, Unassigned(self.state.fenced))
-        elif isinstance(request, Get) or isinstance(request, Put) or isinstance(request, CountKeys):  # noqa: SIM101 - faster
-            self.routing.route(ticket, request, now)
-        else:
-            self.administration.ask(ticket, request, now.monotonic)
-            if self.succession.begin(now):
-                self._follow(now)
+        for ticket, request in asked:
+            if self.state.fenced:
+                self.state.out.answer(ticket, Unassigned(self.state.fenced))
+            elif isinstance(request, Put) or isinstance(request, Get) or isinstance(request, CountKeys):  # noqa: SIM101 - faster
+                self.routing.route(ticket, request, now)
+            else:
+                self.administration.ask(ticket, request, now.monotonic)
+                if self.succession.begin(now):
+                    self._follow(now)
         return self._effects()
 
     def cancel(self, ticket: Ticket) -> list[Effect]:
@@ -310,5 +311,6 @@ class Replica:
     def _effects(self) -> list[Effect]:
         if self.state.out.is_empty():
             return []
+        self.broadcast.send()
         self.state.disk.keep_vectors(self.state.now.monotonic)
         return self.state.out.take()

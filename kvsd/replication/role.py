@@ -100,22 +100,24 @@ class Role:
 
     # Changing
 
-    def apply(self, op: Op, position: int) -> Iterator[Keep]:
-        """Apply the op that is due next; yields what is to be kept, in the write of the given position."""
+    def apply(self, op: Op, position: int) -> list[Keep]:
+        """Apply the op that is due next; returns what is to be kept, in the write of the given position."""
         assert op.counter == self.vector.get(op.writer, 0) + 1, "a writer's ops are applied in order"
         assert dominates(self.vector, op.dependencies), "an op is applied after its causes"
         self.vector[op.writer] = op.counter
-        yield LogOp(self.writer, self.log.append(op), op)
+        kept: list[Keep] = [LogOp(self.writer, self.log.append(op), op)]
         for record in op.records:
             self._clock.witness(record.hlc)
-            yield from self._put(Row(op.writer, op.counter, record), position)
+            if row := self._put(Row(op.writer, op.counter, record), position):
+                kept.append(row)
             if record.request:
-                yield from self.requests.remember(record)
+                kept += self.requests.remember(record)
         for request in op.requests:
-            yield from self.requests.learn(request)
-        if op.marks:
+            kept += self.requests.learn(request)
+        if op.marks is not NO_MARKS and op.marks:
             self.marks = self.marks.merged(op.marks)
             self.collected.raise_to(op.marks.forgotten)
+        return kept
 
     def take_in(self, rows: Iterable[Row], position: int) -> Iterator[Keep]:
         """Put rows of a copy in their places; only all of them are a causal cut."""
@@ -123,7 +125,8 @@ class Role:
             if row.counter <= self.vector.get(row.writer, 0):
                 continue  # it came by broadcast meanwhile, and may even have been deleted and collected since
             self._clock.witness(row.record.hlc)
-            yield from self._put(row, position)
+            if kept := self._put(row, position):
+                yield kept
 
     def exchange(self, copy: "Role", position: int) -> Iterator[Keep]:
         """Have the rows of a copy that is whole, and give it those that were here; :meth:`absorb` is to follow."""
@@ -143,12 +146,14 @@ class Role:
         self.collected.raise_to(message.marks.forgotten)
         self.holdback.forget(self.vector)
 
-    def _put(self, row: Row, position: int) -> Iterable[Keep]:
-        tenure, key = row.record.tenure, row.record.key
+    def _put(self, row: Row, position: int) -> Keep | None:
+        """Put a row in its place, if it can be needed and beats what is there; returns what is to be kept then."""
+        record = row.record
+        tenure, key = record.tenure, record.key
         if not self.keeps(tenure, slot_of(key)):
-            return ()
-        revives = (tenure, key) in self.store.tombstones and not row.record.is_tombstone
-        return (SetRow(self.place, row, revives),) if self.store.put(row, position) else ()
+            return None
+        revives = record.value is not None and (tenure, key) in self.store.tombstones
+        return SetRow(self.place, row, revives) if self.store.put(row, position) else None
 
     def collect(self, tombstone: Row, position: int) -> Keep:
         """Drop a tombstone that nobody can need any more."""

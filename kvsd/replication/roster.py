@@ -38,7 +38,8 @@ class Roster:
             for name, shard in configuration.shards.items()
         }
         """The addresses of the other replicas of each shard, learners among them, sorted numerically."""
-        self._served = {shard for shard, member in self.places.items() if member in self.shard(shard).members}
+        self.served = {shard for shard, member in self.places.items() if member in self.shard(shard).members}
+        """The shards of which this node is a member, and not a learner or departed."""
         self.slots = configuration.slots
         """For each slot its tenure."""
         self.owners = {tenure: (tenure, tenancy.shard) for tenure, tenancy in configuration.tenures.items()}
@@ -63,10 +64,6 @@ class Roster:
     def members(self, shard: str) -> list[str]:
         """The addresses of a shard's members."""
         return self._members.get(shard, [])
-
-    def serves(self, shard: str) -> bool:
-        """Whether this node is a member of a shard, and not a learner or departed."""
-        return shard in self._served
 
     def is_genuine(self, address: str, instance: bytes) -> bool:
         """Whether this instance belongs to the address, or did and may still have something to say."""

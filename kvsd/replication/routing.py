@@ -54,7 +54,7 @@ class Routing:
             self._forward(ticket, request.shard, request, now)
 
     def _route_key(self, ticket: Ticket, request: KeyRequest, now: Now) -> None:
-        if role := self._role(request):
+        if role := self.assignment.role_of(request.key):
             self._serve_or_forward(ticket, role, request, now)
             return
         shard = self._shard(request)

@@ -41,9 +41,10 @@ class Stability:
 
     def vector(self, shard: str) -> VersionVector:
         """What every member of the shard is known to have; nothing, while a report is missing."""
-        if shard not in self._known:
-            self._known[shard] = self._vector(shard)
-        return self._known[shard]
+        known = self._known.get(shard)
+        if known is None:
+            known = self._known[shard] = self._vector(shard)
+        return known
 
     def _vector(self, shard: str) -> VersionVector:
         roster = self._state.roster
@@ -145,7 +146,7 @@ class Stability:
     def _is_unsettled(self, shard: str) -> bool:
         """Whether writes of a shard may still turn up at a node that is no member any more."""
         roster = self._state.roster
-        if roster is None or not roster.serves(shard) or roster.shard(shard).departed:
+        if roster is None or shard not in roster.served or roster.shard(shard).departed:
             return True
         return any(loss.shard == shard and loss.kept is None for loss in roster.configuration.lost.values())
 

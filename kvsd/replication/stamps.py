@@ -24,19 +24,20 @@ class Stamps:
 
     def are_trustworthy(self) -> bool:
         """Whether this node may draw stamps: not while its clock is far ahead, for they would win every conflict."""
-        self._look()
+        if self._compared != self._liveness.compared:
+            self._look()
         return self._ahead_ms <= self._limits.clock_ahead_ms
 
     def draw(self, now: Now) -> int:
         """A new stamp; what is written later at a node with a slower clock does not lose for that."""
-        self._look()
+        if self._compared != self._liveness.compared:
+            self._look()
         return self._clock.tick(now.wall_ms + self._behind_ms)
 
     def _look(self) -> None:
-        """See how this node's clock stands, if another one was heard of since; not for every write anew."""
-        if self._compared != self._liveness.compared:
-            self._compared = self._liveness.compared
-            self._ahead_ms, self._behind_ms = self._liveness.clock_ahead_ms(), self._liveness.behind_ms()
+        """See how this node's clock stands: only where another one was heard of since, not for every write."""
+        self._compared = self._liveness.compared
+        self._ahead_ms, self._behind_ms = self._liveness.clock_ahead_ms(), self._liveness.behind_ms()
 
     def is_credible(self, stamp: int, now: Now) -> bool:
         """Whether a genuine token may carry a stamp: not where it is far beyond all clocks that were heard of."""

@@ -52,6 +52,8 @@ class State:
         self.liveness = Liveness(identity.address, limits)
         self.stamps = Stamps(self.clock, self.liveness, limits)
         self.configuration: Configuration | None = None
+        self.epoch = 0
+        """The epoch of the configuration, 0 without one."""
         self.bindings: dict[str, Binding] = {}
         self.roster: Roster | None = None
         """What follows from the configuration."""
@@ -74,11 +76,6 @@ class State:
         """Why this node is no part of the cluster any more and does nothing at all, in words; empty where it is one."""
 
     @property
-    def epoch(self) -> int:
-        """The epoch of the configuration, 0 without one."""
-        return self.configuration.epoch if self.configuration else 0
-
-    @property
     def founded(self) -> bool:
         """Whether this node's address is known to belong to its instance."""
         address, instance, _ = self.identity
@@ -98,7 +95,7 @@ class State:
         self.restored = self.now.monotonic if saved.configuration else None
         self.clock.witness(saved.hlc)
         self.configuration = saved.configuration
-        self.disk.epoch = self.epoch
+        self.epoch = self.disk.epoch = saved.configuration.epoch if saved.configuration else 0
         self.bindings = {address: Binding(*binding) for address, binding in saved.bindings.items()}
         known: dict[bytes, Role] = {}
         for writer, kept in saved.roles.items():
@@ -112,7 +109,7 @@ class State:
         if self.configuration and self.configuration.cluster != configuration.cluster:
             self.bindings.clear()
             self.out.keep(SetBindings({}))
-        self.configuration = configuration
+        self.configuration, self.epoch = configuration, configuration.epoch
         self.disk.adopted(self.out.keep(SetConfiguration(configuration)), configuration.epoch)
         self.learn()
 
@@ -181,8 +178,8 @@ class State:
 
     def serving(self, shard: str) -> Role | None:
         """This node's role in a shard of which it is a member; none where it is fenced."""
-        serves = self.roster and self.roster.serves(shard) and not self.fenced
-        return self.roles.get(shard) if serves else None
+        roster = self.roster
+        return self.roles.get(shard) if roster and shard in roster.served and not self.fenced else None
 
 
 def _is_place(roster: Roster, role: Role) -> bool:

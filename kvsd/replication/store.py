@@ -12,9 +12,9 @@ from kvsd.replication.causality import Writer
 from kvsd.replication.copies import Copies, Place
 from kvsd.replication.counts import Count, Counts
 from kvsd.replication.limits import Limits
-from kvsd.replication.placement import Tenure, TenureSlot, slot_of
+from kvsd.replication.placement import TenureSlot, slot_of
 from kvsd.replication.reading import Reading
-from kvsd.replication.record import Record, Row, RowKey
+from kvsd.replication.record import Record, Row, RowKey, beats
 from kvsd.replication.shelf import Shelf
 
 
@@ -27,6 +27,8 @@ class Store:
 
     def __init__(self, role: Writer, shelf: Shelf, limits: Limits) -> None:
         self.reading = Reading(role, shelf, limits.cache_bytes)
+        self.get = self.reading.get
+        """Finds the row of a key in a tenure, a tombstone too; None if there is none."""
         self.copies = Copies(limits.copy_changes, limits.copy_ticks)
         self.counts = Counts()
         self.tombstones: dict[RowKey, Row] = {}
@@ -62,10 +64,6 @@ class Store:
 
     # One row
 
-    def get(self, tenure: Tenure, key: str) -> Row | None:
-        """The row of a key, a tombstone too."""
-        return self.reading.get(tenure, key)
-
     def put(self, row: Row, position: int) -> bool:
         """Keep the row if it beats what is there; says whether it did."""
         record = row.record
@@ -73,13 +71,13 @@ class Store:
         before = self.get(*key)
         if before:
             current = before.record
-            won = record.stamp > current.stamp
+            won = beats(record, current)
             winner, loser = (record, current) if won else (current, record)
             self.conflicts += winner.over < loser.hlc
             if not won:
                 return False
         self._set(key, before, row, position)
-        if record.is_tombstone:
+        if record.value is None:
             self.tombstones[key] = row
         else:
             self.tombstones.pop(key, None)
@@ -95,10 +93,10 @@ class Store:
     def _set(self, key: RowKey, before: Row | None, after: Row | None, position: int) -> None:
         """One row takes the place of another."""
         self.reading.set(key, after, position)
-        was, now = _count(before), _count(after)
-        self.counts.change(
-            (key[0], slot_of(key[1])), now.rows - was.rows, now.live - was.live, now.live_bytes - was.live_bytes
-        )
+        was, now = _live_bytes(before), _live_bytes(after)
+        if was != now or before is None or after is None:
+            rows, live = (after is not None) - (before is not None), bool(now) - bool(was)
+            self.counts.change((key[0], slot_of(key[1])), rows, live, now - was)
 
     # Many rows
 
@@ -156,8 +154,6 @@ def record_bytes(record: Record) -> int:
     return 100 + len(record.key) + len(record.value or b"")
 
 
-def _count(row: Row | None) -> Count:
-    """What a row adds to the count of its slot."""
-    if row is None:
-        return Count(0, 0, 0)
-    return Count(1, 0, 0) if row.record.is_tombstone else Count(1, 1, record_bytes(row.record))
+def _live_bytes(row: Row | None) -> int:
+    """What a row adds to the bytes of its slot: 0 where it has no value, and only there."""
+    return 0 if row is None or row.record.value is None else record_bytes(row.record)

@@ -17,8 +17,7 @@ class Upkeep:
         state, room = self._state, self._state.limits.sweep_rows
         for role in state.roles.values():
             role.store.copies.tick()
-            for change in role.sweep(room, state.out.written + 1):
-                state.out.keep(change)
+            state.out.keep_all(role.sweep(room, state.out.written + 1))
         for role in list(state.dissolving):
             for change in role.dissolve(max(1, room // len(state.dissolving)), state.out.written + 1):
                 state.out.keep(change)

@@ -2,7 +2,7 @@
 Vetting a request's token: may it name what it names, and is what it depends on here?
 """
 
-from kvsd.replication.causality import VersionVector
+from kvsd.replication.causality import VersionVector, dominates
 from kvsd.replication.configuration import shard_number
 from kvsd.replication.effects import Now
 from kvsd.replication.past import Past
@@ -26,13 +26,30 @@ class Vetting:
 
     def refusal(self, role: Role, tenure: Tenure, token: Token, now: Now) -> Outcome | None:
         """Why a request with a token can't be carried out at a role, or not yet."""
-        if token is EMPTY:
-            return None  # who has seen nothing can be told anything
+        if self._is_plain(role, tenure, token):
+            return None
         return self.vet(role.shard, token, now) or self._unmet(role, tenure, token, now.monotonic)
 
     def passes(self, role: Role, tenure: Tenure, token: Token, now: Now) -> bool:
         """Whether nothing of that is in the way; in contrast to refusal, it is not even noted what is lacking."""
-        return token is EMPTY or not (self.vet(role.shard, token, now) or self._lacking(role, tenure, token))
+        plain = self._is_plain(role, tenure, token)
+        return plain or not (self.vet(role.shard, token, now) or self._lacking(role, tenure, token))
+
+    def _is_plain(self, role: Role, tenure: Tenure, token: Token) -> bool:
+        """Whether a token names nothing but what is here of the role's own shard: so it is as a rule, and quickly told."""
+        state, past = self._state, token.dependencies
+        if token is EMPTY:
+            return True  # who has seen nothing can be told anything
+        if token.epoch > state.epoch or token.hlc > state.clock.latest:
+            return False
+        if not past:
+            return True
+        vector = past.get(role.shard)
+        if vector is None or len(past) > 1 or not dominates(role.vector, vector):
+            return False
+        assert state.configuration is not None, "requests are served only in a configuration"
+        known = state.epoch > 1 or vector.keys() <= state.writers.keys()
+        return known and not state.configuration.tenures[tenure].sources
 
     def vet(self, shard: str, token: Token, now: Now) -> Outcome | None:
         """Refuse a token that names what can't be; one of a later configuration than this node's is unmet."""

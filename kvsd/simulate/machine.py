@@ -32,6 +32,8 @@ SECRET = b"the secret of a simulated cluster"
 REVIVAL_SECONDS = 1.0
 """After this long a supervisor starts a process again that ended by itself."""
 STOP_SECONDS = 4.0
+GATHERING = 10
+"""A slow process gets round to its clients so much less often than to anything: what they ask meanwhile is one turn."""
 STALE = "older than what was acknowledged"
 """What a node says that finds an old copy of its data under it."""
 
@@ -64,6 +66,8 @@ class Run(Actor):
         super().__init__()
         self._monitor = world.monitor
         self._calls: dict[Call, None] = {}
+        self._arrived: list[tuple[Ask | Change, Call]] = []
+        """The requests that the process has not got round to."""
         storage = SimulatedStorage(disk, self)
         identity, self._saved = claim(storage, address, instance, boot, died)
         self.replica = WatchedReplica(identity, world.limits, row_table(storage), world.monitor)
@@ -75,9 +79,16 @@ class Run(Actor):
         self.node.start(self.replica.start(self._saved, founding, seeds, self.node.now()))
 
     def take(self, ask: Ask | Change, call: Call, clock: Clock) -> None:
-        """A client's request is there; it is served when the process gets round to it."""
+        """A client's request is there; it is served when the process gets round to it, with all that came by then."""
         self._calls[call] = None
-        clock.after(0.0, lambda: self._serve(ask, call), self)
+        self._arrived.append((ask, call))
+        if len(self._arrived) == 1:
+            clock.after(GATHERING * self.lag, self._serve_all, self)
+
+    def _serve_all(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        for ask, call in arrived:
+            self._serve(ask, call)
 
     def _serve(self, ask: Ask | Change, call: Call) -> None:
         try:

@@ -49,9 +49,9 @@ class WatchedReplica(Replica):
         self._monitor.started(self, saved)
         return self.show(super().start(saved, founding, seeds, now))
 
-    def submit(self, ticket: Ticket, request: Request, now: Now) -> list[Effect]:
-        """A client asks."""
-        return self.show(super().submit(ticket, request, now))
+    def submit(self, asked: Iterable[tuple[Ticket, Request]], now: Now) -> list[Effect]:
+        """Clients ask."""
+        return self.show(super().submit(asked, now))
 
     def cancel(self, ticket: Ticket) -> list[Effect]:
         """A client is gone."""

@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.replication.effects import Halt
+from kvsd.replication.effects import Halt, Now
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Outcome
 from kvsd.simulate.door import Ask
@@ -400,4 +400,4 @@ class MendTests(MachineTests):
         right = self.machine.run.node.now()
         self.machine.offset_ms = -1234
         wrong = self.machine.run.node.now()
-        self.assertEqual((right.monotonic, right.wall_ms - 1234), wrong)
+        self.assertEqual(Now(right.monotonic, right.wall_ms - 1234), wrong)

@@ -15,7 +15,7 @@ from kvsd.replication.messages import (
     Sender,
     TellConfiguration,
 )
-from kvsd.replication.requests import Found, Get, Unavailable
+from kvsd.replication.requests import Found, Get, Put, Request, Unavailable, Written
 from kvsd.replication.role import Role
 from kvsd.replication.token import EMPTY
 from tests.builders import make_op
@@ -88,6 +88,53 @@ class BroadcastTests(SynchronousTestCase):
             token = self.cluster.put(self.second, f"effect{number}", "2", token)
         self.assertEqual(5, self.role(self.third).holdback.count)
         self.cluster.run(3.0)
+        self.assertEqual(self.role(self.first).vector, self.role(self.third).vector)
+
+    def pushes(self, receiver: str) -> list[Push]:
+        """What was pushed to a node."""
+        return [m for _, to, m in self.cluster.sent if isinstance(m, Push) and to == receiver]
+
+    def test_writes_of_one_event_are_one_push(self) -> None:
+        """What comes in together is written and pushed together, each write by itself, with what it depends on."""
+        token = self.cluster.put(self.first, "cause", "0")
+        site = self.cluster.sites[self.first]
+        asked: list[Request] = [
+            Put("a", b"1", token),
+            Put("b", b"2", EMPTY, concern="all"),
+            Put("a", b"3", EMPTY),
+            Get("a", EMPTY),
+        ]
+        *written, read = [site.outcomes[ticket] for ticket in self.cluster.submit_all(self.first, *asked)]
+        assert isinstance(read, Found)
+        self.assertEqual(
+            [b"3", False, False, True], [read.value, *(o.existed for o in written if isinstance(o, Written))]
+        )
+        for receiver in (self.second, self.third):
+            push = self.pushes(receiver)[-1]
+            self.assertEqual(["a", "b", "a"], [op.record.key for op in push.ops])
+            self.assertTrue(push.acknowledge)
+            self.assertEqual([token.dependencies["s0"], {}, {}], [op.dependencies for op in push.ops])
+            self.assertEqual(self.role(self.first).vector, self.role(receiver).vector)
+
+    def test_writes_of_one_event_leave_once_they_are_durable(self) -> None:
+        """Neither answers nor pushes of an event with several writes leave before all of it is on disk."""
+        site = self.cluster.sites[self.first]
+        site.holding = True
+        before = len(self.pushes(self.second))
+        tickets = self.cluster.submit_all(self.first, *(Put(key, b"1", EMPTY) for key in "abc"), Get("b", EMPTY))
+        self.assertEqual((1, before), (len(site.unsynced), len(self.pushes(self.second))))
+        self.assertTrue(site.outcomes.keys().isdisjoint(tickets))
+        self.cluster.sync(site)
+        self.assertTrue(site.outcomes.keys() >= set(tickets))
+        self.assertEqual(before + 1, len(self.pushes(self.second)))
+
+    def test_pushes_are_bounded(self) -> None:
+        """Large writes that come in together are pushed in several messages, in their order."""
+        size = self.cluster.limits.page_bytes // 3
+        self.cluster.submit_all(self.first, *(Put(f"k{n}", b'"%b"' % (b"x" * size), EMPTY) for n in range(8)))
+        pushes = self.pushes(self.third)
+        self.assertEqual([3, 3, 2], [len(push.ops) for push in pushes])
+        self.assertEqual([f"k{n}" for n in range(8)], [op.record.key for push in pushes for op in push.ops])
         self.assertEqual(self.role(self.first).vector, self.role(self.third).vector)
 
     def test_doubled_and_old_writes_change_nothing(self) -> None:

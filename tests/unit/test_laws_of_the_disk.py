@@ -166,10 +166,10 @@ class KeptRole:
     def found(self) -> SavedRole:
         """The role as it is found: tombstones by tenure, slot and key, ops and requests by number."""
         names = sorted(self.tombstones, key=lambda name: (name[0], slot_of(name[1]), name[1].encode()))
-        _, shard, vector, _, collected, _ = self.vector
         ops, requests = sorted(self.ops.items()), sorted(self.requests.items())
         tombstones = [self.tombstones[name] for name in names]
-        return SavedRole(shard, vector, collected, tombstones, self.counts, ops, requests, self.marks)
+        kept = self.vector
+        return SavedRole(kept.shard, kept.vector, kept.collected, tombstones, self.counts, ops, requests, self.marks)
 
 
 @dataclass

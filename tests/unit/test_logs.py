@@ -106,6 +106,7 @@ class LogTests(SynchronousTestCase):
         token = node.tokens.encode(outcomes[0].token)
         replica.serving.attempt = self.broken  # type: ignore[assignment, method-assign]
         node.ask(Put("k", b'"treasure"', node.tokens.decode(token)))
+        clock.advance(0)
         self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
         return token
 

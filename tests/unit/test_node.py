@@ -1,6 +1,6 @@
 """The node: what a replica decides is done in order, and never before it is durable."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
@@ -43,11 +43,11 @@ class Fragile(Replica):
 
     broken = False
 
-    def submit(self, ticket: int, request: Request, now: Now) -> list[Effect]:
+    def submit(self, asked: Iterable[tuple[int, Request]], now: Now) -> list[Effect]:
         """Raise, once broken."""
         if self.broken:
             raise ValueError("a defect")
-        return super().submit(ticket, request, now)
+        return super().submit(asked, now)
 
 
 class NodeTests(SynchronousTestCase):
@@ -143,6 +143,19 @@ class NodeTests(SynchronousTestCase):
         self.turn()
         self.assertEqual(([True] * 10, [False] * 10), ([d.called for d in first], [d.called for d in second]))
         self.assertEqual(1, len(self.commits))
+
+    def test_what_is_asked_in_one_turn_is_one_event(self) -> None:
+        """Requests of a turn go to the replica together, in their order, before whatever else happens next."""
+        before = self.node.events
+        asked = [self.node.ask(request) for request in (Put("a", b"1", EMPTY), Put("a", b"2", EMPTY), Get("a", EMPTY))]
+        self.assertEqual(before, self.node.events)
+        asked[0].cancel()
+        self.failureResultOf(asked[0])
+        self.assertEqual(before + 2, self.node.events)
+        self.sync()
+        written, found = [self.successResultOf(answered) for answered in asked[1:]]
+        assert isinstance(written, Written) and isinstance(found, Found)
+        self.assertEqual((True, b"2"), (written.existed, found.value))
 
     def test_event_that_raises_stops_the_node(self) -> None:
         """After an error in the replica nothing leaves the node any more, and the error is told once, without values."""

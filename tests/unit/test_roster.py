@@ -48,7 +48,7 @@ class WhoTests(SynchronousTestCase):
         """A node has the places of its instance; those of another one at its address are not its own."""
         mine = roster(pending())
         self.assertEqual({"s1", "s2"}, set(mine.places))
-        self.assertEqual((True, True, False), (mine.serves("s1"), mine.serves("s2"), mine.serves("s0")))
+        self.assertEqual((True, True, False), tuple(shard in mine.served for shard in ("s1", "s2", "s0")))
         self.assertEqual({}, Roster(pending(), (N6, instance_of(N6, 2))).places)
         self.assertEqual({}, roster(pending(), N8).places)
 
@@ -56,13 +56,13 @@ class WhoTests(SynchronousTestCase):
         """A node that departed still has its place, and serves nothing there."""
         mine = roster(handed_off())
         self.assertEqual({"s1", "s2"}, set(mine.places))
-        self.assertEqual((False, True), (mine.serves("s1"), mine.serves("s2")))
+        self.assertEqual((False, True), ("s1" in mine.served, "s2" in mine.served))
 
     def test_learner(self) -> None:
         """Nor does a learner serve."""
         learns = add_learner(add_node(founded(4, 2), N6, instance_of(N6)), "s0", N6)
         mine = roster(learns)
-        self.assertEqual((["s0"], False), (list(mine.places), mine.serves("s0")))
+        self.assertEqual((["s0"], False), (list(mine.places), "s0" in mine.served))
         self.assertNotIn(N6, mine.members("s0"))
 
     def test_is_genuine(self) -> None:
@@ -85,7 +85,7 @@ class WhoTests(SynchronousTestCase):
         """Of a shard that there is not nobody is a member."""
         mine = roster(pending())
         self.assertEqual(
-            (Shard(), [], False, []), (mine.shard("s9"), mine.members("s9"), mine.serves("s9"), mine.importers("s9"))
+            (Shard(), [], False, []), (mine.shard("s9"), mine.members("s9"), "s9" in mine.served, mine.importers("s9"))
         )
 
     @modest

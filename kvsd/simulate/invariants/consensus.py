@@ -94,7 +94,7 @@ class Votes(Invariant):
 
     def _count(self, replica: Replica, promise: SetPromise) -> None:
         """Once a majority has accepted something, nobody accepts anything else in a later attempt."""
-        epoch, _, vote = promise
+        epoch, vote = promise.epoch, promise.vote
         if vote is None or replica.state.configuration is None or replica.state.epoch != epoch:
             return
         if vote.ballot.is_forced:

@@ -39,7 +39,7 @@ def learners_not_counted(planting: Planting) -> None:
 
 def learner_serves(planting: Planting) -> None:
     """A learner serves nothing."""
-    planting.rewrite(Roster, "serves", ("self._served", "self.places"))
+    planting.rewrite(Roster, "__init__", ("if member in self.shard(shard).members}", "}"))
 
 
 def promoted_at_once(planting: Planting) -> None:

@@ -32,7 +32,7 @@ def repeat_before_sync(planting: Planting) -> None:
 
 def pushed_before_sync(planting: Planting) -> None:
     """An op goes to other members only once it is durable."""
-    planting.rewrite(Broadcast, "_issue", ("state.out.send(address, push)", "state.out.send(address, push, 0)"))
+    planting.rewrite(Broadcast, "send", ("state.out.send(address, push)", "state.out.send(address, push, 0)"))
 
 
 def given_before_sync(planting: Planting) -> None:

@@ -39,7 +39,7 @@ def repeats_not_recognised(planting: Planting) -> None:
 
 def requests_of_others_not_remembered(planting: Planting) -> None:
     """A request that was carried out by another member is remembered when its op is applied."""
-    remember = "yield from self.requests.remember(record)"
+    remember = "kept += self.requests.remember(record)"
     planting.rewrite(Role, "apply", (remember, f"if op.writer == self.writer: {remember}"))
 
 

@@ -2,6 +2,7 @@
 Defects of rows on disk: a read sees something else than what was applied, or what is kept beside the rows is wrong.
 """
 
+from kvsd.replication.cache import Cache
 from kvsd.replication.copies import Copies
 from kvsd.replication.reading import Reading
 from kvsd.replication.role import Role
@@ -11,8 +12,8 @@ from tests.simulation.mutants.planting import Plant, Planting
 
 def fresh_rows_not_read(planting: Planting) -> None:
     """A read sees what was applied, also where it is not on the disk yet."""
-    fresh = "fresh := self._fresh.get(name)"
-    planting.rewrite(Reading, "get", (fresh, f"({fresh}) and False"))
+    read, durable = "self._cache.get(name)", "self._shelf.get(self._role, tenure, key)"
+    planting.rewrite(Reading, "get", (f"return {read}", f"return {durable} if name in self._fresh else {read}"))
 
 
 def fresh_rows_not_listed(planting: Planting) -> None:
@@ -22,7 +23,12 @@ def fresh_rows_not_listed(planting: Planting) -> None:
 
 def cache_of_old_rows(planting: Planting) -> None:
     """What was read once is not read again where another row has taken its place."""
-    planting.rewrite(Reading, "synced", ("self._cache.put(key, row)", "pass"))
+    planting.rewrite(Cache, "put", ("rows[key] = row", "rows.setdefault(key, row)"))
+
+
+def fresh_rows_let_go(planting: Planting) -> None:
+    """A row that is not on the disk yet stays in memory, however little room there is."""
+    planting.rewrite(Cache, "trim", ("not in self._pinned", "not in ()"))
 
 
 def counts_not_restored(planting: Planting) -> None:
@@ -66,6 +72,7 @@ DEFECTS: list[Plant] = [
     fresh_rows_not_read,
     fresh_rows_not_listed,
     cache_of_old_rows,
+    fresh_rows_let_go,
     counts_not_restored,
     counts_not_kept,
     counts_kept_later,

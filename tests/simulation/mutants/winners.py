@@ -8,7 +8,7 @@ from kvsd.replication.stamps import Stamps
 from kvsd.replication.store import Store
 from tests.simulation.mutants.planting import Plant, Planting
 
-WON = "won = record.stamp > current.stamp"
+WON = "won = beats(record, current)"
 
 
 def token_stamp_unseen(planting: Planting) -> None:
@@ -29,7 +29,7 @@ def last_arrival_wins(planting: Planting) -> None:
 
 def first_writer_wins(planting: Planting) -> None:
     """Of two versions the later one wins, not the earlier one."""
-    planting.rewrite(Store, "put", (WON, "won = record.stamp < current.stamp"))
+    planting.rewrite(Store, "put", (WON, "won = beats(current, record)"))
 
 
 def ties_by_arrival(planting: Planting) -> None:
@@ -44,8 +44,8 @@ def tombstone_outlives_its_row(planting: Planting) -> None:
 
 def overwritten_counted_twice(planting: Planting) -> None:
     """A key that is overwritten is still one key."""
-    overwritten = "None if after and not after.record.is_tombstone else before"
-    planting.rewrite(Store, "_set", ("_count(before)", f"_count({overwritten})"))
+    gone = "(before is not None)"
+    planting.rewrite(Store, "_set", (gone, f"({gone} and not now)"), ("bool(was)", "(bool(was) and not now)"))
 
 
 DEFECTS: list[Plant] = [
