@@ -15,6 +15,7 @@ import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import b2a_base64
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -82,7 +83,7 @@ class TokenCodec:
         for shard in dependencies if len(dependencies) < 2 else sorted(dependencies, key=_number_of):
             if vector := dependencies[shard]:
                 count += 1
-                groups += _varint(_number_of(shard)) + _varint(len(vector))
+                groups += _name(shard) + _varint(len(vector))
                 for writer in sorted(vector):
                     groups += writer + _varint(vector[writer])
         body = _VERSION + _varint(token.epoch) + token.hlc.to_bytes(_HLC_BYTES, "big") + _varint(count) + groups
@@ -120,6 +121,11 @@ def _from_base64url(text: str) -> bytes:
 
 def _number_of(shard: str) -> int:
     return int(shard[1:])
+
+
+@lru_cache(maxsize=1000)
+def _name(shard: str) -> bytes:
+    return _varint(_number_of(shard))
 
 
 def _varint(number: int) -> bytes:

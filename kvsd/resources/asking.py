@@ -80,9 +80,11 @@ def read_request(
     if said is SAID_NOTHING and verb == "GET" and not body:
         return Get(key, EMPTY)  # what most requests are
     fields = read_json(body, _body, limits.max_depth) if body else _NO_BODY
-    value = bytes(fields.value).strip(_WHITESPACE) if verb == "PUT" else None
-    if verb == "PUT" and not value:
-        raise Rejected(400, NO_VALUE)
+    value = None
+    if verb == "PUT":
+        value = bytes(fields.value).strip(_WHITESPACE)
+        if not value:
+            raise Rejected(400, NO_VALUE)
     token = read_token(fields.metadata, said.metadata, decode_token)
     if said is SAID_NOTHING:
         return Get(key, token) if verb == "GET" else Put(key, value, token, concern=limits.concern)

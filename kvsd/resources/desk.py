@@ -5,7 +5,7 @@ It says what is answered and not how that leaves: a :class:`~kvsd.resources.door
 the request.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,8 +16,8 @@ from kvsd.metrics import Metrics
 from kvsd.node import Node, nothing
 from kvsd.replication.requests import Get, KeyRequest, Outcome, Overloaded
 from kvsd.resources.asking import Said, preferred_wait, read_request
-from kvsd.resources.door import Headers, Rejected, Reply, RequestLimits, internal_error, too_large
-from kvsd.resources.outcomes import Answer, Answers, key_answer
+from kvsd.resources.door import Rejected, Reply, RequestLimits, internal_error, too_large
+from kvsd.resources.outcomes import Answers, key_answer
 
 BUSY = Overloaded("Too many requests are under way at this node; try again later")
 
@@ -53,7 +53,9 @@ class Desk:
             outcome = self.node.read(asked) if isinstance(asked, Get) else None
             if outcome is None and self.under_way < self.limits.in_flight:
                 return Call(self, verb, said, asked, started, tell).begun()
-            label, reply = _confirmed(self._answers.to(asked, outcome or BUSY), said)
+            label, reply = self._answers.to(asked, outcome or BUSY)
+            if said.prefer and label in _HONOURED:
+                reply = _confirmed(reply, said.prefer)
         except Rejected as rejected:
             label, reply = "too-large" if rejected.reply.status == 413 else "bad-request", rejected.reply
         except Exception:
@@ -90,7 +92,9 @@ class Call(Struct, eq=False):
     def _hear(self, outcome: Outcome) -> None:
         """The node has an outcome."""
         try:
-            label, reply = _confirmed(key_answer(self._asked, outcome, self._desk.encode), self._said)
+            label, reply = key_answer(self._asked, outcome, self._desk.encode)
+            if self._said.prefer and label in _HONOURED:
+                reply = _confirmed(reply, self._said.prefer)
         except Exception:
             label, reply = "error", internal_error(Failure())
         self._end(label)
@@ -110,14 +114,9 @@ class Call(Struct, eq=False):
             self._end("hung-up")
 
 
-def _confirmed(answer: Answer, said: Said) -> Answer:
-    """The answer, with the preference that was applied."""
-    label, reply = answer
-    wait = preferred_wait(said.prefer) if said.prefer else None
-    if wait is None or label not in _HONOURED:
-        return answer
-    return label, replace(reply, headers=reply.headers + _applied(wait))
-
-
-def _applied(wait: int) -> Headers:
-    return ((b"Preference-Applied", b"wait=%d" % wait),)
+def _confirmed(reply: Reply, prefer: Sequence[bytes]) -> Reply:
+    """The reply, with the preference that was applied."""
+    wait = preferred_wait(prefer)
+    if wait is None:
+        return reply
+    return replace(reply, headers=(*reply.headers, (b"Preference-Applied", b"wait=%d" % wait)))

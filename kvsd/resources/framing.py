@@ -77,15 +77,13 @@ class Framing:
         if not data.startswith(fields.block, at):
             headers = _HEADERS.match(data, at, start + MAX_HEAD_BYTES)
             read = read_fields(headers.group()) if headers else None
-            if read is None:
+            if read is None or read.length > self._max_body_bytes:
                 return None
             fields = read
             if len(fields.block) <= _REMEMBERED_BYTES:
                 self._last = fields
         at += len(fields.block)
         end = at + fields.length
-        if fields.length > self._max_body_bytes:
-            return None
         if end > len(data):
             return end - start
         verb, key, concern = line.groups()

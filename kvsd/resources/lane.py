@@ -181,30 +181,31 @@ class LaneChannel(Channel):
         """A request is answered; if it took its time, the next ones follow."""
         try:
             answer = self.lane.encode(reply)
-            self._unsent.append(answer)
-            self._unsent_bytes += len(answer)
             if self.site.access_log:
                 self._log_answer(reply.status)
             if self._call is not None:
-                self._go_on()
+                self._go_on(answer)
+            else:
+                self._unsent.append(answer)
+                self._unsent_bytes += len(answer)
         except Exception:
             # Whoever tells is in the middle of an event of the node, which is not to blame.
             _log.failure("a connection failed")
             self.transport.abortConnection()
 
-    def _go_on(self) -> None:
+    def _go_on(self, answer: bytes) -> None:
+        """The request that took its time has its answer: send that, and see to what came meanwhile."""
         self._call = None
         self._handlingRequest = False
         self._heard = self.lane.seconds()
+        self._write(answer)
         if self._dataBuffer:
             data, self._dataBuffer = b"".join(self._dataBuffer), []
             if not self._waitingForTransport:  # of much data, only some was taken
                 self._networkProducer.resumeProducing()
             self._take(data)
-        else:
-            self._send()
-            if self._waitingForTransport:
-                self.wait_for_reader()
+        elif self._waitingForTransport:
+            self.wait_for_reader()
 
     def _send(self) -> None:
         if self._unsent:
