@@ -20,7 +20,6 @@ NO_VALUE: Final = "PUT request does not specify a value"
 MAX_TOKENS = 16
 MAX_WAIT_SECONDS = 60
 
-_WHITESPACE = b" \t\r\n"
 _QUOTED_DIGITS = re.compile(r'"([0-9]*)"')
 _QUOTED = re.compile(r'"[^"]*"')
 _WAIT = re.compile(r"\s*wait\s*=\s*0*([0-9]+)\s*", re.IGNORECASE)
@@ -42,7 +41,7 @@ SAID_NOTHING: Final = Said()
 
 
 class _Body(Struct):
-    """The fields of a body that mean something, as they stood there, to the byte."""
+    """The fields of a body that mean something, as they stood there, to the byte, without the space around them."""
 
     value: Raw = Raw()
     metadata: Raw = field(default=Raw(b"null"), name="causal-metadata")
@@ -82,7 +81,7 @@ def read_request(
     fields = read_json(body, _body, limits.max_depth) if body else _NO_BODY
     value = None
     if verb == "PUT":
-        value = bytes(fields.value).strip(_WHITESPACE)
+        value = bytes(fields.value)
         if not value:
             raise Rejected(400, NO_VALUE)
     token = read_token(fields.metadata, said.metadata, decode_token)
@@ -113,28 +112,20 @@ def read_token(metadata: Raw, headers: Sequence[bytes], decode_token: Callable[[
 
     Raises Rejected where that is not of their form, and for a token that was not issued here.
     """
-    texts = metadata_texts(metadata) if metadata is not _NO_BODY.metadata else ()
-    if headers:
-        texts = [*texts, *header_texts(headers)]
-    token = EMPTY
     try:
-        for text in texts:
+        seen = _metadata.decode(metadata)
+        if isinstance(seen, str) and not headers:
+            return decode_token(seen)  # as most clients have it
+        token = EMPTY
+        for text in [*([seen] if isinstance(seen, str) else seen or ()), *header_texts(headers)]:
             other = decode_token(text)
             token = other if token is EMPTY else token.merged(other.epoch, other.hlc, other.dependencies)
+        return token
+    except msgspec.ValidationError:
+        error = f"causal-metadata must be null, a string or a list of at most {MAX_TOKENS} strings"
+        raise Rejected(400, error) from None
     except TokenError as error:
         raise Rejected(400, f"causal-metadata is not valid: {error}") from None
-    return token
-
-
-def metadata_texts(metadata: Raw) -> Sequence[str]:
-    """The tokens in a body's causal metadata: none, one, or a list of several.  Raises Rejected for all else."""
-    try:
-        tokens = _metadata.decode(metadata)
-    except msgspec.ValidationError:
-        raise Rejected(
-            400, f"causal-metadata must be null, a string or a list of at most {MAX_TOKENS} strings"
-        ) from None
-    return (tokens,) if isinstance(tokens, str) else tokens or ()
 
 
 def header_texts(values: Sequence[bytes]) -> list[str]:

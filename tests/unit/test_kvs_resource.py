@@ -104,6 +104,12 @@ class AskingTests(HttpCase):
             self.node.asked, [Get("k", EMPTY), Put("k", b"[null]", EMPTY), Put("k", None, EMPTY), Get("k", EMPTY)]
         )
 
+    def test_space(self) -> None:
+        """Space within a value is a part of it, space around it is not."""
+        for content in (b'{"value" : [ 1\t] , "other": 1}', b'{\r\n"value"\n:\t[ 1\t]\r\n }', b' {"value":[ 1\t]} '):
+            self.ask("PUT", "/kvs/k", content)
+        self.assertEqual(self.node.asked, [Put("k", b"[ 1\t]", EMPTY)] * 3)
+
     def test_no_value(self) -> None:
         """A PUT has to have a value, of which null is one."""
         for content in (None, b"", b"{}", b'{"causal-metadata": null}', b'{"Value": 1}'):
