@@ -2,13 +2,11 @@
 Causal tokens as clients carry them, under the cluster's secret and its id.
 """
 
-from collections import OrderedDict
-
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.state import State
 from kvsd.replication.token import EMPTY, Token, TokenCodec
 
-MAX_KNOWN = 4096
+MAX_KNOWN = 2048
 MAX_KNOWN_LENGTH = 1024
 
 
@@ -16,8 +14,8 @@ class Tokens:
     """
     Turns tokens into text and back, for the cluster that the node belongs to at the moment.
 
-    What a client is given comes back with its next request as a rule, so the last texts of ordinary length are known by
-    heart.
+    What a client is given comes back with its next request as a rule, so the last texts of ordinary length, at least
+    MAX_KNOWN and less than twice as many, are known by heart.
     """
 
     def __init__(self, state: State, secret: bytes) -> None:
@@ -26,8 +24,9 @@ class Tokens:
         self._configuration: Configuration | None = None
         self._codec = TokenCodec(secret, "")
         """For the cluster of this configuration, the last that was looked at."""
-        self._known: OrderedDict[str, Token] = OrderedDict()
-        """The last tokens that this cluster is known to have issued, by their texts."""
+        self._known: dict[str, Token] = {}
+        self._known_before: dict[str, Token] = {}
+        """Tokens that this cluster is known to have issued, by their texts: the last, and as many before them."""
 
     def decode(self, text: str) -> Token:
         """
@@ -39,7 +38,8 @@ class Tokens:
             self._follow()
         if self._configuration is None:
             return EMPTY
-        return self._known.get(text) or self._learn(text, self._codec.decode(text))
+        known = self._known.get(text) or self._known_before.get(text)
+        return known or self._learn(text, self._codec.decode(text))
 
     def encode(self, token: Token) -> str:
         """The token as a client gets it."""
@@ -52,8 +52,8 @@ class Tokens:
     def _learn(self, text: str, token: Token) -> Token:
         if len(text) <= MAX_KNOWN_LENGTH:
             self._known[text] = token
-            if len(self._known) > MAX_KNOWN:
-                self._known.popitem(last=False)
+            if len(self._known) >= MAX_KNOWN:
+                self._known_before, self._known = self._known, {}
         return token
 
     def _follow(self) -> None:
@@ -62,4 +62,4 @@ class Tokens:
         cluster = self._configuration.cluster if self._configuration else ""
         if cluster != (before.cluster if before else ""):
             self._codec = TokenCodec(self._secret, cluster)
-            self._known.clear()
+            self._known, self._known_before = {}, {}
