@@ -32,7 +32,8 @@ MAX_UNSENT_BYTES = 64 * 1024
 STEADY = frozenset({"found", "absent"})
 """The words for answers to reads that stay the same until the next event."""
 
-_BLANK = b"\r\n\r\n"
+_G = ord("G")
+"""What a read begins with, and nothing else that is for the lane."""
 
 _log = Logger()
 
@@ -109,8 +110,8 @@ class LaneChannel(Channel):
         at, size, recent = 0, len(data), self.lane.recent
         request: Whole | int | None = None
         while at < size and not self._waitingForTransport:
-            is_read = data.startswith(b"GET", at)
-            if is_read and (given := recent.get(head := data[at : data.find(_BLANK, at) + len(_BLANK)])):
+            head = data[at : data.find(b"\r\n\r\n", at) + 4] if data[at] == _G else b""
+            if head and (given := recent.get(head)):
                 at += len(head)
                 self._give(given)
             else:
@@ -121,7 +122,7 @@ class LaneChannel(Channel):
                 label = self._serve(request)
                 if self._call is not None:
                     break
-                is_plain = is_read and not request.body and label in STEADY
+                is_plain = head and not request.body and label in STEADY
                 if is_plain and len(self._unsent) > answers and not self.site.access_log:
                     recent.keep(head, Given(label, self._unsent[-1]))
             if self._unsent_bytes > MAX_UNSENT_BYTES:

@@ -7,7 +7,9 @@ events.  So until the next event, and while the clock shows the same second, the
 
 import time
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from kvsd.node import Node
 
@@ -16,7 +18,7 @@ MAX_REQUEST_BYTES: Final = 512
 MAX_ANSWER_BYTES: Final = 2048
 
 
-class Given(NamedTuple):
+class Given(Struct, frozen=True, gc=False):
     """An answer, and the word by which metrics count it."""
 
     label: str
@@ -46,8 +48,11 @@ class Recent:
         return self._given.get(request)
 
     def keep(self, request: bytes, given: Given) -> None:
-        """A read was answered at once, with what is there now."""
-        if len(request) <= MAX_REQUEST_BYTES and len(given.answer) <= MAX_ANSWER_BYTES:
-            self.get(request)
-            if len(self._given) < MAX_GIVEN:
-                self._given[request] = given
+        """A read was answered at once, after it was not known; where something has happened since, that is let go."""
+        if (
+            len(request) <= MAX_REQUEST_BYTES
+            and len(given.answer) <= MAX_ANSWER_BYTES
+            and len(self._given) < MAX_GIVEN
+            and self._events == self._node.events
+        ):
+            self._given[request] = given

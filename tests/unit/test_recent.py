@@ -30,8 +30,10 @@ class RecentTests(SynchronousTestCase):
         self.assertIsNone(self.recent.get(b"GET"))
 
     def test_event(self) -> None:
-        """After an event all is unknown, and what comes then is known."""
+        """After an event all is unknown, and what was asked before it is not kept; what comes then is known."""
         self.node.outcome = None
+        self.recent.keep(b"PUT", ANSWER)
+        self.assertEqual((self.recent.get(b"GET"), self.recent.get(b"PUT")), (None, None))
         self.recent.keep(b"PUT", ANSWER)
         self.assertEqual((self.recent.get(b"GET"), self.recent.get(b"PUT")), (None, ANSWER))
 
