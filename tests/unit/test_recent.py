@@ -16,6 +16,7 @@ class RecentTests(SynchronousTestCase):
         self.node.quiet = True
         self.noon = 12 * 3600.0
         self.recent = Recent(self.node, lambda: self.noon)
+        self.assertIsNone(self.recent.get(b"GET"))
         self.recent.keep(b"GET", ANSWER)
 
     def test_again(self) -> None:
