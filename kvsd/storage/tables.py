@@ -41,7 +41,7 @@ def create_database(path: Path, identity: str) -> None:
     """Create the database at path, synced, with its identity inside.  Raises StorageError."""
     try:
         database = _open(path, create=True)
-        database.put(_IDENTITY, _sealed(_IDENTITY, identity.encode("ascii")), write_options(sync=True))
+        database.put(_IDENTITY, _stored_identity(identity), write_options(sync=True))
         database.flush()
         database.close()
     except Exception as error:
@@ -66,7 +66,7 @@ def batch_of(changes: Iterable[Entry]) -> Batch:
         if value is None:
             operations.delete(stored_key)
         else:
-            operations.put(stored_key, _sealed(stored_key, value))
+            operations.put(stored_key, value + _checksum(stored_key, value))
             grows = True
     return Batch(operations, operations.size_in_bytes() if grows else 0)
 
@@ -87,7 +87,7 @@ class RocksTables:
         try:
             # Opening for writing removes files that a damaged list of files no longer names: first look, then touch.
             stored, self.last_change = _look(path)
-            if stored != _sealed(_IDENTITY, identity.encode("ascii")):
+            if stored != _stored_identity(identity):
                 raise StorageError(f"{path}: is not the database that was created here, or its beginning is lost")
             if self.last_change < last_change:
                 raise StorageError(
@@ -201,7 +201,7 @@ class RocksTables:
     def _unsealed(self, stored_key: bytes, stored: bytes) -> bytes:
         """The value in a stored one."""
         value = stored[:-_CHECKSUM_BYTES]
-        if stored != _sealed(stored_key, value):
+        if stored[-_CHECKSUM_BYTES:] != _checksum(stored_key, value):
             raise StorageError(
                 f"{self._path}: an entry of table {_TABLES[stored_key[:1]]} does not match its checksum"
                 f" (its key begins with {stored_key[1:9].hex() or 'nothing'})"
@@ -270,9 +270,14 @@ def _look(path: Path) -> tuple[bytes | None, int]:
         database.close()
 
 
-def _sealed(stored_key: bytes, value: bytes) -> bytes:
-    """A value as it is stored: with its checksum behind it."""
-    return value + crc32(value, crc32(stored_key)).to_bytes(_CHECKSUM_BYTES, "big")
+def _stored_identity(identity: str) -> bytes:
+    value = identity.encode("ascii")
+    return value + _checksum(_IDENTITY, value)
+
+
+def _checksum(stored_key: bytes, value: bytes) -> bytes:
+    """What stands behind a value where it is stored."""
+    return crc32(value, crc32(stored_key)).to_bytes(_CHECKSUM_BYTES, "big")
 
 
 def _reason(error: Exception) -> str:
