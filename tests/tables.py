@@ -4,10 +4,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from kvsd.entries import entries
-from kvsd.replication.cache import ENTRY_BYTES
 from kvsd.replication.effects import DropRow, Keep, SetRow
 from kvsd.replication.limits import Limits
 from kvsd.replication.placement import TenureSlot
+from kvsd.replication.reading import ENTRY_BYTES
 from kvsd.replication.record import Row
 from kvsd.replication.store import Store
 from kvsd.rows import RowTable

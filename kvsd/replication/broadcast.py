@@ -94,8 +94,9 @@ class Broadcast:
             return False
         if self._is_due(role, op):  # never by way of a queue that may be full: all others may wait for this one
             self._apply(role, op)
-            role.holdback.leave_out(op)
-            self.drain(role)
+            if role.holdback.count:
+                role.holdback.leave_out(op)
+                self.drain(role)
             return True
         self.dropped += not role.holdback.add(op, now)
         return False
@@ -115,7 +116,7 @@ class Broadcast:
         """Whether a client's write is of a tenure of its shard, as far as this configuration can tell."""
         configuration = self._state.configuration
         assert configuration is not None, "a role exists only in a configuration"
-        tenure = op.record.tenure
+        tenure = op.records[0].tenure
         tenancy = configuration.tenures.get(tenure)
         known = tenure < configuration.next_tenure if tenancy is None else tenancy.shard == op.shard
         return known or op.epoch > configuration.epoch
@@ -128,11 +129,10 @@ class Broadcast:
 
     def drain(self, role: Role) -> None:
         """Apply what is due of the hold-back queue."""
-        if role.copy:
+        if role.copy or not role.holdback.count:
             return
-        if role.holdback.count:
-            for op in role.holdback.due(role.vector, self._state.epoch):
-                self._apply(role, op)
+        for op in role.holdback.due(role.vector, self._state.epoch):
+            self._apply(role, op)
 
     def _apply(self, role: Role, op: Op) -> None:
         out = self._state.out

@@ -33,7 +33,7 @@ class OpLog:
         self.arrival = 0
         self.size = 0
         for arrival, op in entries:
-            self._keep(Entry(arrival, op_bytes(op), op))
+            self._keep(arrival, op)
 
     def __len__(self) -> int:
         """How many ops the log holds."""
@@ -45,18 +45,20 @@ class OpLog:
 
     def append(self, op: Op) -> int:
         """Add the op that follows its writer's last one; returns its number in the order of arrival."""
-        self._keep(Entry(self.arrival + 1, op_bytes(op), op))
+        self._keep(self.arrival + 1, op)
         return self.arrival
 
-    def _keep(self, entry: Entry) -> None:
-        run = self._runs.get(entry.op.writer)
+    def _keep(self, arrival: int, op: Op) -> None:
+        run = self._runs.get(op.writer)
         if run is None:
-            run = self._runs[entry.op.writer] = deque()
-        assert not run or run[-1].op.counter + 1 == entry.op.counter, "a writer's ops are logged in order"
+            run = self._runs[op.writer] = deque()
+        assert not run or run[-1].op.counter + 1 == op.counter, "a writer's ops are logged in order"
+        size = op_bytes(op)
+        entry = Entry(arrival, size, op)
         run.append(entry)
         self._order.append(entry)
-        self.arrival = entry.arrival
-        self.size += entry.size
+        self.arrival = arrival
+        self.size += size
 
     def reaches_back_to(self, vector: Mapping[bytes, int], seen: Mapping[bytes, int]) -> bool:
         """Whether the log holds all ops between vector and seen, the vector of this replica."""

@@ -2,9 +2,9 @@
 How a replica reads its rows: those that are not durable yet, those that were used lately, and all others on disk.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 
-from kvsd.replication.cache import Cache
 from kvsd.replication.causality import Writer
 from kvsd.replication.placement import Tenure, TenureSlot, slot_of
 from kvsd.replication.record import Row, RowKey
@@ -12,6 +12,8 @@ from kvsd.replication.shelf import Shelf
 
 SCAN_ROWS = 256
 """How many rows are read from the disk at once."""
+ENTRY_BYTES = 700
+"""About what a row that is kept in memory takes there, on top of its key and its value."""
 
 InSlots = Mapping[TenureSlot, Mapping[str, Row | None]]
 """Rows by slot and key; None where one was dropped."""
@@ -21,31 +23,42 @@ class Reading:
     """
     The rows of a replica as they were applied; ``role`` is its name on the shelf.
 
-    What is set is *fresh*, and covers what is on the shelf, until the replica is told that it is durable.
+    What is set is *fresh*, and covers what is on the shelf, until the replica is told that it is durable.  Until then it
+    stays in memory; of all others those stay that were used last, up to about so many bytes.
     """
 
     def __init__(self, role: Writer, shelf: Shelf, cache_bytes: int) -> None:
         self._role = role
         self._shelf = shelf
+        self._max_bytes = cache_bytes
+        self._rows: OrderedDict[RowKey, Row | None] = OrderedDict()
+        """Rows in memory (None: there is none), least recently used first."""
         self._fresh: dict[RowKey, int] = {}
-        """By the key of each row that is fresh the position of its write, in the order of these."""
-        self._cache = Cache(cache_bytes, pinned=self._fresh)
+        """By the keys of fresh rows the positions of their writes, in the order of these."""
+        self.bytes = 0
+        """About what the rows in memory take."""
+
+    def __len__(self) -> int:
+        """How many keys it knows of without looking at the disk, those without a row among them."""
+        return len(self._rows)
 
     def get(self, tenure: Tenure, key: str) -> Row | None:
         """The row of a key, None if there is none."""
         name = (tenure, key)
         try:
-            return self._cache.get(name)
+            row = self._rows[name]
         except KeyError:
             row = self._shelf.get(self._role, tenure, key)
-        self._cache.put(name, row)
+            self._keep(name, row)
+        else:
+            self._rows.move_to_end(name)
         return row
 
     def set(self, key: RowKey, row: Row | None, position: int) -> None:
         """From now on this is the row of a key (None: dropped), kept with the write of a position."""
         self._fresh.pop(key, None)
         self._fresh[key] = position
-        self._cache.put(key, row)
+        self._keep(key, row)
 
     def synced(self, position: int) -> None:
         """Everything up to a position is on disk."""
@@ -56,7 +69,7 @@ class Reading:
             durable.append(key)
         for key in durable:
             del self._fresh[key]
-        self._cache.trim()
+        self._trim()
 
     def position_of(self, key: RowKey) -> int:
         """The position after which a key's row is durable (0: it is)."""
@@ -67,7 +80,7 @@ class Reading:
         found: dict[TenureSlot, dict[str, Row | None]] = {}
         for name in self._fresh:
             tenure, key = name
-            found.setdefault((tenure, slot_of(key)), {})[key] = self._cache.get(name)
+            found.setdefault((tenure, slot_of(key)), {})[key] = self._rows[name]
         return found
 
     def in_slot(self, slot: TenureSlot, after: str | None, fresh: InSlots) -> Iterator[Row]:
@@ -85,3 +98,25 @@ class Reading:
             if end is None:
                 return
             after = end
+
+    # Memory
+
+    def _keep(self, key: RowKey, row: Row | None) -> None:
+        rows, value = self._rows, row.record.value if row else None
+        if key in rows:
+            before = rows[key]
+            self.bytes -= len(before.record.value or b"") if before else 0
+            rows.move_to_end(key)
+        else:
+            self.bytes += ENTRY_BYTES + len(key[1])
+        rows[key] = row
+        self.bytes += len(value or b"")
+        if self.bytes > self._max_bytes:
+            self._trim()
+
+    def _trim(self) -> None:
+        """Let go of the rows that were not used for longest, down to the first one that is fresh."""
+        rows = self._rows
+        while self.bytes > self._max_bytes and (key := next(iter(rows))) not in self._fresh:
+            row = rows.pop(key)
+            self.bytes -= ENTRY_BYTES + len(key[1]) + (len(row.record.value or b"") if row else 0)

@@ -88,9 +88,10 @@ class Op(Struct, frozen=True, array_like=True, gc=False):
     @property
     def is_own(self) -> bool:
         """Whether it is a write of a client, and not a part of what was taken over."""
-        if len(self.records) != 1:
+        records = self.records
+        if len(records) != 1:
             return False
-        origin = self.records[0].origin
+        origin = records[0].origin
         return origin.counter == self.counter and origin.writer == self.writer and origin.shard == self.shard
 
     @property

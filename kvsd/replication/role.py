@@ -114,7 +114,7 @@ class Role:
                 kept += self.requests.remember(record)
         for request in op.requests:
             kept += self.requests.learn(request)
-        if op.marks is not NO_MARKS and op.marks:
+        if op.marks != NO_MARKS:
             self.marks = self.marks.merged(op.marks)
             self.collected.raise_to(op.marks.forgotten)
         return kept

@@ -93,8 +93,8 @@ class Store:
     def _set(self, key: RowKey, before: Row | None, after: Row | None, position: int) -> None:
         """One row takes the place of another."""
         self.reading.set(key, after, position)
-        was, now = _live_bytes(before), _live_bytes(after)
-        if was != now or before is None or after is None:
+        if before is None or after is None or _value_bytes(before) != _value_bytes(after):
+            was, now = _live_bytes(before), _live_bytes(after)
             rows, live = (after is not None) - (before is not None), bool(now) - bool(was)
             self.counts.change((key[0], slot_of(key[1])), rows, live, now - was)
 
@@ -152,6 +152,12 @@ class Store:
 def record_bytes(record: Record) -> int:
     """About how many bytes a record takes on the wire."""
     return 100 + len(record.key) + len(record.value or b"")
+
+
+def _value_bytes(row: Row) -> int:
+    """How long a row's value is; -1 where it has none."""
+    value = row.record.value
+    return -1 if value is None else len(value)
 
 
 def _live_bytes(row: Row | None) -> int:

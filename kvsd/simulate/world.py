@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from kvsd.entries import entries, owner_entry, saved
-from kvsd.replication.cache import ENTRY_BYTES
 from kvsd.replication.causality import VersionVector, join
 from kvsd.replication.configuration import Configuration, founding_configuration
 from kvsd.replication.effects import SetVector
 from kvsd.replication.limits import Limits
+from kvsd.replication.reading import ENTRY_BYTES
 from kvsd.simulate.clock import Clock
 from kvsd.simulate.invariants.collection import Collection
 from kvsd.simulate.invariants.consensus import Votes

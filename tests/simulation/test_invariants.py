@@ -251,8 +251,9 @@ class RepairTests(SynchronousTestCase):
         role, writer, monitor = anna.state.roles[SHARD], bert.state.roles[SHARD].writer, small.cluster.monitor
         for counter, broken in ((3, 0), (4, 0), (5, 0), (7, 1)):
             record = Record(0, "key", b"1", counter, Dot(SHARD, writer, counter), {}, 1, "", True, 0)
-            role.log._keep = role.log._order.append  # type: ignore[method-assign,assignment]  # it asserts the same
-            role.log._keep(Entry(counter, 1, Op(SHARD, writer, counter, 1, {}, (record,))))
+            role.log._order.append(
+                Entry(counter, 1, Op(SHARD, writer, counter, 1, {}, (record,)))
+            )  # append() asserts it
             role.vector[writer] = counter
             monitor.ticked(anna)
             self.assertEqual(["log-without-gaps"] * broken, [violation.rule for violation in monitor.violations])

@@ -8,17 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.replication.cache import ENTRY_BYTES, Cache
+from kvsd.entries import entries
 from kvsd.replication.causality import VersionVector
 from kvsd.replication.copies import Copies, Place
+from kvsd.replication.effects import SetRow
 from kvsd.replication.limits import Limits
 from kvsd.replication.placement import slot_of
-from kvsd.replication.reading import SCAN_ROWS
+from kvsd.replication.reading import ENTRY_BYTES, SCAN_ROWS, Reading
 from kvsd.replication.record import Row, RowKey
 from kvsd.replication.store import Store, record_bytes
 from kvsd.rows import UnreadableRow
 from tests.builders import A, B, C, make_record, make_row, modest
-from tests.tables import LaggingStore, pages_of
+from tests.tables import LaggingStore, pages_of, row_table
 
 KEYS = ("a", "{a}b", "{a}c", "d")
 """Most of them share a slot."""
@@ -246,17 +247,23 @@ class ReadingTests(SynchronousTestCase):
         gone = {keys[SCAN_ROWS], "{tag}9"}
         self.assertEqual(sorted({*keys, "{tag}"} - gone), found)
 
-    def test_cache_is_bounded(self) -> None:
-        """The cache keeps what was used last, within its bytes, and knows of keys that have no row."""
-        cache, rows = Cache(3 * (ENTRY_BYTES + 10)), [make_row(f"k{n}", b"v", 1, (A, n + 1)) for n in range(5)]
-        for row in rows[:3]:
-            cache.put((0, row.record.key), row)
-        cache.get((0, "k0"))
-        cache.put((0, "k3"), None)
-        self.assertRaises(KeyError, cache.get, (0, "k1"))
-        self.assertEqual([rows[0], None], [cache.get((0, key)) for key in ("k0", "k3")])
-        cache.put((0, "k4"), make_row("k4", b"x" * 10**4, 1, (A, 9)))
-        self.assertEqual((0, 0), (len(cache), cache.bytes), "a value that does not fit takes no room")
+    def test_memory_is_bounded(self) -> None:
+        """The rows that were used last stay in memory, within its bytes, and it is known which keys have no row."""
+        rows = [make_row(f"k{n}", b"v", 1, (A, n + 1)) for n in range(5)]
+        table = {key: value for _, key, value in entries([SetRow(A, row) for row in rows]) if value}
+        reading = Reading(A, row_table(lambda: table), 3 * (ENTRY_BYTES + 3))
+        for key in ("k0", "k1", "k2", "k0", "k9"):
+            reading.get(0, key)
+        table.clear()
+        found = [reading.get(0, key) for key in ("k9", "k0", "k2", "k1")]
+        self.assertEqual([None, rows[0], rows[2], None], found)
+        reading.set((0, "large"), large := make_row("large", b"x" * 10**4, 1, (A, 9)), 1)
+        self.assertEqual([1, large], [len(reading), reading.get(0, "large")])
+        reading.set((0, "small"), None, 2)
+        reading.synced(1)
+        self.assertEqual([1, 0], [len(reading), reading.position_of((0, "large"))])
+        reading.synced(2)
+        self.assertEqual(ENTRY_BYTES + len("small"), reading.bytes, "a value that does not fit takes no room")
 
     def test_what_can_not_be_read_raises(self) -> None:
         """A row that can't be read is never taken for one that is not there."""

@@ -33,7 +33,7 @@ def copy_that_lacks_what_is_here(planting: Planting) -> None:
     """A copy takes the place of rows only where it has all of them; ops wait for that."""
     planting.rewrite(AntiEntropy, "_take_over", ("not dominates(message.vector, role.vector)", "False"))
     planting.rewrite(Broadcast, "_is_due", ("role.copy is None and ", ""))
-    planting.rewrite(Broadcast, "drain", ("if role.copy:", "if False:"))
+    planting.rewrite(Broadcast, "drain", ("role.copy or ", ""))
 
 
 def copy_beyond_what_is_here(planting: Planting) -> None:

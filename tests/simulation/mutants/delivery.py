@@ -13,7 +13,7 @@ from tests.simulation.mutants.planting import Plant, Planting
 
 IN_ORDER = 'assert op.counter == self.vector.get(op.writer, 0) + 1, "a writer\'s ops are applied in order"', "pass"
 AFTER_CAUSES = 'assert dominates(self.vector, op.dependencies), "an op is applied after its causes"', "pass"
-LOGGED = 'assert not run or run[-1].op.counter + 1 == entry.op.counter, "a writer\'s ops are logged in order"', "pass"
+LOGGED = 'assert not run or run[-1].op.counter + 1 == op.counter, "a writer\'s ops are logged in order"', "pass"
 """Assertions of the core, and nothing in their stead."""
 
 

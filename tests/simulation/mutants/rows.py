@@ -2,7 +2,6 @@
 Defects of rows on disk: a read sees something else than what was applied, or what is kept beside the rows is wrong.
 """
 
-from kvsd.replication.cache import Cache
 from kvsd.replication.copies import Copies
 from kvsd.replication.reading import Reading
 from kvsd.replication.role import Role
@@ -12,8 +11,8 @@ from tests.simulation.mutants.planting import Plant, Planting
 
 def fresh_rows_not_read(planting: Planting) -> None:
     """A read sees what was applied, also where it is not on the disk yet."""
-    read, durable = "self._cache.get(name)", "self._shelf.get(self._role, tenure, key)"
-    planting.rewrite(Reading, "get", (f"return {read}", f"return {durable} if name in self._fresh else {read}"))
+    read, durable = "row = self._rows[name]", "row = self._shelf.get(self._role, tenure, key)"
+    planting.rewrite(Reading, "get", (read, f"{durable} if name in self._fresh else self._rows[name]"))
 
 
 def fresh_rows_not_listed(planting: Planting) -> None:
@@ -23,12 +22,12 @@ def fresh_rows_not_listed(planting: Planting) -> None:
 
 def cache_of_old_rows(planting: Planting) -> None:
     """What was read once is not read again where another row has taken its place."""
-    planting.rewrite(Cache, "put", ("rows[key] = row", "rows.setdefault(key, row)"))
+    planting.rewrite(Reading, "_keep", ("rows[key] = row", "rows.setdefault(key, row)"))
 
 
 def fresh_rows_let_go(planting: Planting) -> None:
     """A row that is not on the disk yet stays in memory, however little room there is."""
-    planting.rewrite(Cache, "trim", ("not in self._pinned", "not in ()"))
+    planting.rewrite(Reading, "_trim", ("not in self._fresh", "not in ()"))
 
 
 def counts_not_restored(planting: Planting) -> None:
