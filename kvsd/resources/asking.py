@@ -75,7 +75,9 @@ def read_request(
 
     Raises Rejected for one that is wrong in itself.
     """
-    key = read_key(segment, limits.max_key_length)
+    key = unescaped(segment) if "%" in segment else segment
+    if len(key) > limits.max_key_length:
+        raise Rejected(400, "Key is too long")
     if said is SAID_NOTHING and verb == "GET" and not body:
         return Get(key, EMPTY)  # what most requests are
     fields = read_json(body, _body, limits.max_depth) if body else _NO_BODY
@@ -95,15 +97,12 @@ def read_request(
     return Put(key, value, token, wait or 0, request_id(said.request), concern=concern, within=within)
 
 
-def read_key(segment: str, max_length: int) -> str:
-    """A key from its percent-encoded form.  Raises Rejected where it is too long or no text."""
+def unescaped(segment: str) -> str:
+    """A key from its percent-encoded form.  Raises Rejected where it is no text."""
     try:
-        key = unquote_to_bytes(segment).decode() if "%" in segment else segment
+        return unquote_to_bytes(segment).decode()
     except UnicodeDecodeError:
         raise Rejected(400, "Key is not valid UTF-8") from None
-    if len(key) > max_length:
-        raise Rejected(400, "Key is too long")
-    return key
 
 
 def read_token(metadata: Raw, headers: Sequence[bytes], decode_token: Callable[[str], Token]) -> Token:

@@ -168,11 +168,10 @@ class LaneChannel(Channel):
     def _serve(self, request: Whole) -> str:
         """Have a request answered; returns how it was, if that is done already."""
         self._request = request
-        desk = self.lane.desk
         if not request.verb:
-            self._tell(_heard(desk, request.body))
+            self._tell(_heard(self.lane.desk, request.body))
             return ""
-        call = desk.ask(request.verb, request.key, request.said, request.body, self._tell)
+        call = self.lane.desk.ask(request.verb, request.key, request.said, request.body, self._tell)
         if isinstance(call, str):
             return call
         self._call = call
