@@ -15,6 +15,8 @@ from twisted.python.failure import Failure
 MAX_QUEUED_BYTES = 32 * 1024 * 1024
 MAX_POST_BYTES = 1024 * 1024
 MAX_POST_MESSAGES = 1000
+LITTLE_BYTES = 64 * 1024
+"""What the receiver of a POST has worked off within some milliseconds."""
 
 
 class Link:
@@ -46,6 +48,13 @@ class Link:
             return
         self._queue.append(message)
         self._queued_bytes += len(message)
+
+    def hand_over(self, other: "Link") -> None:
+        """Have another link to the peer send what is queued here along with its own, if both are free and it is little."""
+        if self._under_way or other._under_way or self._queued_bytes > LITTLE_BYTES:
+            return
+        for message in self.take():
+            other.add(message)
 
     def take(self) -> list[bytes]:
         """The next batch: what is queued, up to so many messages and bytes, or one message that is larger."""

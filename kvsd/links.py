@@ -1,9 +1,10 @@
 """
 Correspondence with peers: envelopes sealed and opened, in two lanes for each peer.
 
-What somebody waits for (requests that are forwarded, their outcomes, and acknowledgements) has a lane of its own: it is small, and would
-otherwise wait behind pages of a copy.  An answer to a POST carries what is ready in the same lane.  Between the lanes
-there is no order, and nothing in the core relies on one.
+What somebody waits for (requests that are forwarded, their outcomes, and acknowledgements) has a lane of its own: it
+is small, and would otherwise wait behind pages of a copy.  Where little else is due at the same moment, that goes along
+with it and saves a POST.  An answer to a POST carries what is ready in the same lane.  Between the lanes there is no
+order, and nothing in the core relies on one.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,6 +29,8 @@ class Lane(Enum):
 
     QUICK = "quick"
     USUAL = "usual"
+
+    __hash__ = object.__hash__  # by default its name is hashed, in Python, at every look into a dict
 
 
 def lane_of(message: Message) -> Lane:
@@ -87,6 +90,9 @@ class Links:
     def flush(self) -> None:
         """Send what is queued."""
         filled, self._filled = self._filled, {}
+        for (peer, lane), link in filled.items():
+            if lane is Lane.QUICK and (usual := filled.get((peer, Lane.USUAL))):
+                usual.hand_over(link)
         for link in filled.values():
             link.flush()
 

@@ -172,6 +172,10 @@ class Replica:
     def _hear(self, sender: Sender, message: Message, now: Now) -> None:
         """What any node of the cluster may say; all else only who was bound to its address."""
         match message:
+            case Forwarded():
+                self.routing.end(self.forwards.answered(sender.address, message, now), now)
+            case Forward():
+                self.routing.carry_out(Remote(sender.address, message.id), message.request, now)
             case Bind():
                 self.founding.bind(sender)
             case Bound():
@@ -182,10 +186,6 @@ class Replica:
                 self.concerns.reported()
             case Announce():
                 self.membership.announce(sender, now.monotonic)
-            case Forward():
-                self.routing.carry_out(Remote(sender.address, message.id), message.request, now)
-            case Forwarded():
-                self.routing.end(self.forwards.answered(sender.address, message, now), now)
             case _:
                 if self.state.is_genuine(sender.address, sender.instance):
                     self._hear_member(sender.address, message, now)

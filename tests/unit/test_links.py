@@ -14,6 +14,7 @@ from kvsd.replication.requests import Absent, Get
 from kvsd.replication.state import Identity, State
 from kvsd.replication.token import EMPTY
 from kvsd.wire import EnvelopeCodec, encode_message
+from tests.builders import make_op
 
 ANNA, BERT, CARL = "10.0.0.1:8090", "10.0.0.2:8090", "10.0.0.3:8090"
 FORWARD = Forward(1, Get("key", EMPTY))
@@ -93,6 +94,16 @@ class LinksTests(SynchronousTestCase):
         self.assertEqual(self.said()[3:], [(BERT, [FORWARD])])
         self.assertEqual((self.heard, self.fates), ([FORWARDED], [(BERT, Fate.ANSWERED)] * 2))
 
+    def test_what_is_little_goes_along(self) -> None:
+        """What is due in both lanes at one moment is one POST, what somebody waits for first, unless the rest is large."""
+        self.send(BERT, PUSH, ACKNOWLEDGED, PUSH)
+        self.assertEqual(self.said(), [(BERT, [ACKNOWLEDGED, PUSH, PUSH])])
+        self.send(BERT, PUSH)
+        self.assertEqual(self.said()[1:], [(BERT, [PUSH])])
+        large = Push([make_op(b"annabe", number, value=b"x" * 30_000) for number in (1, 2, 3)])
+        self.send(CARL, large, FORWARD)
+        self.assertEqual(self.said()[2:], [(CARL, [large]), (CARL, [FORWARD])])
+
     def test_answers_keep_their_lane(self) -> None:
         """The answer to a POST carries what is ready in its lane, and that is not sent again."""
         for message in (PUSH, FORWARDED, PUSH):
@@ -105,7 +116,8 @@ class LinksTests(SynchronousTestCase):
 
     def test_one_silence_is_one_late_post(self) -> None:
         """Where both lanes meet one silence, that is one late POST; the next silence is another."""
-        self.send(BERT, PUSH, FORWARD)
+        self.send(BERT, PUSH)
+        self.send(BERT, FORWARD)
         self.clock.advance(1.5)
         self.lose(0, late=True)
         self.clock.advance(0.1)
@@ -127,7 +139,8 @@ class LinksTests(SynchronousTestCase):
 
     def test_every_failure_is_told(self) -> None:
         """A connection that fails is told of in either lane, and so is an answer that nobody in the cluster made."""
-        self.send(BERT, PUSH, FORWARD)
+        self.send(BERT, PUSH)
+        self.send(BERT, FORWARD)
         self.lose(0, late=False)
         self.slow.posts[1][2].callback(b"forged")
         self.assertEqual((self.fates, self.crashes), ([(BERT, Fate.FAILED)] * 2, []))
