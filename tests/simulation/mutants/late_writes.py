@@ -77,6 +77,16 @@ def read_after_a_late_write() -> list[str]:
     return [f"{ONE} serves {outcome}"] if isinstance(outcome, Found | Absent) else []
 
 
+def read_after_later_writes() -> list[str]:
+    """The same, where the new place has stamps beyond that of the late write."""
+    merged = Merged()
+    merged.cluster.run(0.2)
+    merged.cluster.put(ONE, merged.cluster.key_of("s0", "other"), "later")
+    ticket = merged.cluster.submit(ONE, Get(merged.key, merged.late))
+    outcome = merged.cluster.sites[ONE].outcomes.get(ticket)
+    return [f"{ONE} serves {outcome}"] if isinstance(outcome, Found | Absent) else []
+
+
 def token_of_a_late_write() -> list[str]:
     """A client that wrote at the old place asks for another key, which has nothing to do with that."""
     merged = Merged()

@@ -152,6 +152,7 @@ SCENES: dict[str, Scene] = {
     "served-before-the-copy": late_writes.read_before_the_copy,
     "pruned-of-shards-without-slots": late_writes.token_of_a_late_write,
     "sources-unchecked": late_writes.read_after_a_late_write,
+    "plain-after-a-move": late_writes.read_after_later_writes,
     "final-without-the-departed": late_writes.late_write_taken_over,
     "final-after-the-first": late_writes.late_write_taken_over,
     "older-sources-forgotten": late_writes.late_write_taken_over_twice,

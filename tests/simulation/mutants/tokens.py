@@ -19,6 +19,23 @@ def token_unchecked(planting: Planting) -> None:
     planting.rewrite(Role, "apply", AFTER_CAUSES)
 
 
+def plain_without_its_causes(planting: Planting) -> None:
+    """A token is taken for one that needs no closer look only where all that it names is here."""
+    planting.rewrite(Vetting, "_is_plain", (" or not dominates(role.vector, vector)", ""))
+    planting.rewrite(Role, "apply", AFTER_CAUSES)
+
+
+def plain_after_a_move(planting: Planting) -> None:
+    """It is none where the key's slot came from other shards, of whose writes some may still be on their way."""
+    planting.rewrite(
+        Vetting,
+        "_is_plain",
+        ("past.get(role.shard)", "past.get(role.shard, {})"),
+        (" or len(past) > 1", ""),
+        (" and not state.configuration.tenures[tenure].sources", ""),
+    )
+
+
 def dependencies_not_stored(planting: Planting) -> None:
     """A version is kept with the writes that its author had seen."""
     stored = "dependencies=self._stability.unstable(request.token.dependencies)"
@@ -78,6 +95,8 @@ def pruned_one_too_early(planting: Planting) -> None:
 
 DEFECTS: list[Plant] = [
     token_unchecked,
+    plain_without_its_causes,
+    plain_after_a_move,
     dependencies_not_stored,
     read_without_dependencies,
     read_without_dot,
