@@ -57,6 +57,29 @@ def asked(act: Callable[[Shard, str], None], **shape: int) -> Callable[[], Case]
     return set_up
 
 
+def in_turns(size: int) -> Callable[[], Case]:
+    """Writes with the tokens of their sessions' last replies, so many in a turn; the time is of one."""
+
+    def set_up() -> Case:
+        shard = Shard()
+
+        def turns(count: int) -> Iterator[list[tuple[int, Put]]]:
+            keys = list(shard.keys_for(count))
+            for start in range(0, count, size):
+                sessions = [(start + place) % SESSIONS for place in range(len(keys[start : start + size]))]
+                yield [(s, Put(key, VALUE, shard.tokens[s])) for s, key in zip(sessions, keys[start:], strict=False)]
+
+        def write_all(asked: list[tuple[int, Put]]) -> None:
+            outcomes = shard.ask_all([put for _, put in asked])
+            for (session, _), outcome in zip(asked, outcomes, strict=True):
+                assert isinstance(outcome, Written)
+                shard.tokens[session] = outcome.token
+
+        return lambda loops: in_batches(loops, turns, write_all)
+
+    return set_up
+
+
 def missing() -> Case:
     """Reads of keys that are not there."""
     shard = Shard()
@@ -108,7 +131,7 @@ def applied(size: int) -> Callable[[], Case]:
             site, now = shard.site, shard.now
             found = []
             for _ in range(size):
-                for effect in submit(site.replica, 1, Put(shard.next_key(), VALUE, EMPTY), now):
+                for effect in submit(site.replica, [(1, Put(shard.next_key(), VALUE, EMPTY))], now):
                     if isinstance(effect, Write):
                         site.replica.synced(effect.position, now)
                     elif isinstance(effect, Send) and isinstance(effect.message, Push):
@@ -154,7 +177,7 @@ def forwarded(*, at_sender: bool) -> Callable[[], Case]:
         hearing = {member.address: member for member in shard.members}
 
         def send(key: str) -> Send:
-            (effect,) = submit(asking.replica, 1, Get(key, EMPTY), shard.now)
+            (effect,) = submit(asking.replica, [(1, Get(key, EMPTY))], shard.now)
             assert isinstance(effect, Send)
             return effect
 
@@ -243,7 +266,7 @@ def effects_of_writes(count: int) -> tuple[Shard, list[Effect]]:
     found: list[Effect] = []
     for number in range(count):
         token = shard.tokens[number % SESSIONS]
-        effects = submit(shard.replica, 1, Put(shard.next_key(), VALUE, token), shard.now)
+        effects = submit(shard.replica, [(1, Put(shard.next_key(), VALUE, token))], shard.now)
         for effect in effects:
             if isinstance(effect, Write):
                 shard.replica.synced(effect.position, shard.now)
@@ -318,6 +341,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "GET of a missing key": missing,
     "PUT, no token": asked(write),
     "PUT, token of the last reply": asked(write_on),
+    "PUT, the same, one of 32 in a turn": in_turns(32),
     "PUT, the same as text": sessions_in_text(lambda shard, key, token: shard.ask(Put(key, VALUE, token))),
     "an op, applied from a push of 1": applied(1),
     "an op, applied from a push of 10": applied(10),

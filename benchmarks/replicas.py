@@ -6,7 +6,7 @@ is durable at once.  All are founded from the start, as nodes are that were star
 """
 
 import itertools
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from inspect import signature
 from typing import Any, NamedTuple
 
@@ -92,10 +92,15 @@ class Site:
         return Sender(identity.address, identity.instance, configuration.cluster, configuration.epoch)
 
 
-def submit(replica: Replica, ticket: int, request: Request, now: Now) -> list[Effect]:
-    """Put one request to a replica."""
+def submit(replica: Replica, asked: Sequence[tuple[int, Request]], now: Now) -> list[Effect]:
+    """Put requests to a replica, with their tickets, as one event."""
     given: Any = replica.submit
-    effects: list[Effect] = given(ticket, request, now) if ONE_BY_ONE else given([(ticket, request)], now)
+    effects: list[Effect] = []
+    if ONE_BY_ONE:
+        for ticket, request in asked:
+            effects += given(ticket, request, now)
+    else:
+        effects = given(asked, now)
     return effects
 
 
@@ -147,7 +152,7 @@ class Replicas:
         if isinstance(request, Get) and (outcome := site.replica.serving.reader.at_once(request, self.now)):
             return outcome
         ticket = self.ticket()
-        site.perform(submit(site.replica, ticket, request, self.now), self.now)
+        site.perform(submit(site.replica, [(ticket, request)], self.now), self.now)
         return site.outcomes.pop(ticket)
 
     # What is said

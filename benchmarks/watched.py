@@ -6,7 +6,7 @@ inside the core.  It is measured in batches; between two of them the cluster goe
 arrive, heartbeats are exchanged, writes get stable, logs end.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import process_time
 from typing import TypeVar
 
@@ -87,17 +87,21 @@ class Shard:
 
     def ask(self, request: Request) -> Outcome:
         """Put a request to the replica and do what a node does with the effects."""
+        return self.ask_all([request])[0]
+
+    def ask_all(self, requests: Sequence[Request]) -> list[Outcome]:
+        """Put the requests of a turn to the replica and do what a node does with the effects."""
         now = self.now
-        outcome: Outcome | None = None
+        outcomes: list[Outcome] = []
         position = 0
-        for effect in submit(self.replica, 1, request, now):
+        for effect in submit(self.replica, list(enumerate(requests)), now):
             if isinstance(effect, Write):
                 position = effect.position
             elif isinstance(effect, Send):
                 self.sent.append(effect)
             elif isinstance(effect, Reply):
-                outcome = effect.outcome
+                outcomes.append(effect.outcome)
         if position:
             self.replica.synced(position, now)
-        assert outcome is not None, "the replica answers at once"
-        return outcome
+        assert len(outcomes) == len(requests), "the replica answers at once"
+        return outcomes
