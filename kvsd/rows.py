@@ -32,7 +32,7 @@ def slot_key(role: Writer, tenure: Tenure, slot: int) -> bytes:
 
 def row_key(role: Writer, tenure: Tenure, key: str) -> bytes:
     """The key under which a row stands."""
-    return role + _pack_slot(tenure, slot_of(key)) + key.encode()
+    return slot_key(role, tenure, slot_of(key)) + key.encode()
 
 
 class RowTable(Shelf):

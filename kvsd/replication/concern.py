@@ -88,6 +88,8 @@ class Concerns:
 
     def refusal(self, shard: str, concern: Concern) -> Outcome | None:
         """Why a write is not to be carried out: not enough members for what it asks, or no room to wait."""
+        if concern == 1:
+            return None
         members = len(self._state.members(shard))
         if needed(concern, members) > members:
             return Refused(TOO_MANY.format(concern, shard, members))

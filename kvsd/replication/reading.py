@@ -23,28 +23,30 @@ class Reading:
     """
     The rows of a replica as they were applied; ``role`` is its name on the shelf.
 
-    What is set is *fresh*, and covers what is on the shelf, until the replica is told that it is durable.  Until then it
-    stays in memory; of all others those stay that were used last, up to about so many bytes.
+    What is set is *fresh*, and covers what is on the shelf, until the replica is told that it is durable.  Of all others
+    those are kept in memory that were used last, up to about so many bytes.
     """
 
     def __init__(self, role: Writer, shelf: Shelf, cache_bytes: int) -> None:
         self._role = role
         self._shelf = shelf
         self._max_bytes = cache_bytes
+        self._fresh: dict[RowKey, tuple[int, Row | None]] = {}
+        """The fresh rows (None: dropped) and their positions, in the order of these."""
         self._rows: OrderedDict[RowKey, Row | None] = OrderedDict()
-        """Rows in memory (None: there is none), least recently used first."""
-        self._fresh: dict[RowKey, int] = {}
-        """By the keys of fresh rows the positions of their writes, in the order of these."""
+        """The durable rows in memory (None: there is none), least recently used first."""
         self.bytes = 0
-        """About what the rows in memory take."""
+        """About what these take."""
 
     def __len__(self) -> int:
-        """How many keys it knows of without looking at the disk, those without a row among them."""
+        """How many durable rows are in memory, with the keys that are known to have none."""
         return len(self._rows)
 
     def get(self, tenure: Tenure, key: str) -> Row | None:
         """The row of a key, None if there is none."""
         name = (tenure, key)
+        if fresh := self._fresh.get(name):
+            return fresh[1]
         try:
             row = self._rows[name]
         except KeyError:
@@ -57,30 +59,29 @@ class Reading:
     def set(self, key: RowKey, row: Row | None, position: int) -> None:
         """From now on this is the row of a key (None: dropped), kept with the write of a position."""
         self._fresh.pop(key, None)
-        self._fresh[key] = position
-        self._keep(key, row)
+        self._fresh[key] = position, row
 
     def synced(self, position: int) -> None:
         """Everything up to a position is on disk."""
         durable = []
-        for key, at in self._fresh.items():
+        for key, (at, row) in self._fresh.items():
             if at > position:
                 break
-            durable.append(key)
-        for key in durable:
+            durable.append((key, row))
+        for key, row in durable:
             del self._fresh[key]
-        self._trim()
+            self._keep(key, row)
 
     def position_of(self, key: RowKey) -> int:
         """The position after which a key's row is durable (0: it is)."""
-        return self._fresh.get(key, 0)
+        fresh = self._fresh.get(key)
+        return fresh[0] if fresh else 0
 
     def fresh(self) -> InSlots:
         """The fresh rows."""
         found: dict[TenureSlot, dict[str, Row | None]] = {}
-        for name in self._fresh:
-            tenure, key = name
-            found.setdefault((tenure, slot_of(key)), {})[key] = self._rows[name]
+        for (tenure, key), (_, row) in self._fresh.items():
+            found.setdefault((tenure, slot_of(key)), {})[key] = row
         return found
 
     def in_slot(self, slot: TenureSlot, after: str | None, fresh: InSlots) -> Iterator[Row]:
@@ -99,24 +100,19 @@ class Reading:
                 return
             after = end
 
-    # Memory
-
     def _keep(self, key: RowKey, row: Row | None) -> None:
-        rows, value = self._rows, row.record.value if row else None
+        """Keep a durable row in memory, and let go of those that were not used for longest where that is too much."""
+        rows = self._rows
         if key in rows:
-            before = rows[key]
-            self.bytes -= len(before.record.value or b"") if before else 0
+            self.bytes += _value_bytes(row) - _value_bytes(rows[key])
             rows.move_to_end(key)
         else:
-            self.bytes += ENTRY_BYTES + len(key[1])
+            self.bytes += ENTRY_BYTES + len(key[1]) + _value_bytes(row)
         rows[key] = row
-        self.bytes += len(value or b"")
-        if self.bytes > self._max_bytes:
-            self._trim()
+        while self.bytes > self._max_bytes:
+            (_, oldest), old = rows.popitem(last=False)
+            self.bytes -= ENTRY_BYTES + len(oldest) + _value_bytes(old)
 
-    def _trim(self) -> None:
-        """Let go of the rows that were not used for longest, down to the first one that is fresh."""
-        rows = self._rows
-        while self.bytes > self._max_bytes and (key := next(iter(rows))) not in self._fresh:
-            row = rows.pop(key)
-            self.bytes -= ENTRY_BYTES + len(key[1]) + (len(row.record.value or b"") if row else 0)
+
+def _value_bytes(row: Row | None) -> int:
+    return len(row.record.value or b"") if row else 0

@@ -152,7 +152,7 @@ class Role:
         tenure, key = record.tenure, record.key
         if not self.keeps(tenure, slot_of(key)):
             return None
-        revives = record.value is not None and (tenure, key) in self.store.tombstones
+        revives = (tenure, key) in self.store.tombstones and not record.is_tombstone
         return SetRow(self.place, row, revives) if self.store.put(row, position) else None
 
     def collect(self, tombstone: Row, position: int) -> Keep:

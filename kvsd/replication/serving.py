@@ -56,10 +56,10 @@ class Serving:
 
     def _write(self, role: Role, tenure: Tenure, request: Put, now: Now) -> Attempt:
         state, shard = self._state, role.shard
-        if request.concern != 1 and (refusal := self._concerns.refusal(shard, request.concern)):
+        if refusal := self._concerns.refusal(shard, request.concern):
             return Attempt(refusal, 0)
         row = role.store.get(tenure, request.key)
-        if request.request and (earlier := role.requests.get(request.key, request.request)):
+        if earlier := role.requests.get(request.key, request.request):
             if earlier.digest != digest(request.value):
                 return Attempt(Refused(OTHER_WRITE), 0)
             return self._repeated(role, request, earlier.record, row)
@@ -68,7 +68,7 @@ class Serving:
         latest = row.record.hlc if row else role.collected.stamp_of((tenure, request.key))
         if 0 < request.stamp <= latest:
             return self._outdated(role, request, row, latest)
-        if request.value is None and (row is None or row.record.value is None):
+        if request.value is None and (row is None or row.record.is_tombstone):
             return Attempt(*self.reader.shown(role, tenure, request.key, request.token))
         record = self._record(role, tenure, request, row, now)
         dependencies = request.token.dependencies.get(shard, {})
@@ -111,7 +111,7 @@ class Serving:
             dependencies=self._stability.unstable(request.token.dependencies),
             epoch=state.epoch,
             request=request.request,
-            created=row is None or row.record.value is None,
+            created=row is None or row.record.is_tombstone,
             over=row.record.hlc if row else 0,
         )
 

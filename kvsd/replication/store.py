@@ -77,7 +77,7 @@ class Store:
             if not won:
                 return False
         self._set(key, before, row, position)
-        if record.value is None:
+        if record.is_tombstone:
             self.tombstones[key] = row
         else:
             self.tombstones.pop(key, None)

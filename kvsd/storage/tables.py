@@ -61,7 +61,7 @@ def batch_of(changes: Iterable[Entry]) -> Batch:
     grows = False
     # What is overwritten in the same batch (a key that many write) need not be written at all.
     last = {_LETTERS[table] + key: value for table, key, value in changes}
-    for stored_key in sorted(last):  # beside the one before it each finds its place in a third less time
+    for stored_key in sorted(last):  # each finds its place faster beside the one before it
         value = last[stored_key]
         if value is None:
             operations.delete(stored_key)

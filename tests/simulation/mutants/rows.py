@@ -11,8 +11,8 @@ from tests.simulation.mutants.planting import Plant, Planting
 
 def fresh_rows_not_read(planting: Planting) -> None:
     """A read sees what was applied, also where it is not on the disk yet."""
-    read, durable = "row = self._rows[name]", "row = self._shelf.get(self._role, tenure, key)"
-    planting.rewrite(Reading, "get", (read, f"{durable} if name in self._fresh else self._rows[name]"))
+    fresh = "fresh := self._fresh.get(name)"
+    planting.rewrite(Reading, "get", (fresh, f"({fresh}) and False"))
 
 
 def fresh_rows_not_listed(planting: Planting) -> None:
@@ -22,12 +22,7 @@ def fresh_rows_not_listed(planting: Planting) -> None:
 
 def cache_of_old_rows(planting: Planting) -> None:
     """What was read once is not read again where another row has taken its place."""
-    planting.rewrite(Reading, "_keep", ("rows[key] = row", "rows.setdefault(key, row)"))
-
-
-def fresh_rows_let_go(planting: Planting) -> None:
-    """A row that is not on the disk yet stays in memory, however little room there is."""
-    planting.rewrite(Reading, "_trim", ("not in self._fresh", "not in ()"))
+    planting.rewrite(Reading, "synced", ("self._keep(key, row)", "pass"))
 
 
 def counts_not_restored(planting: Planting) -> None:
@@ -71,7 +66,6 @@ DEFECTS: list[Plant] = [
     fresh_rows_not_read,
     fresh_rows_not_listed,
     cache_of_old_rows,
-    fresh_rows_let_go,
     counts_not_restored,
     counts_not_kept,
     counts_kept_later,
