@@ -25,6 +25,7 @@ from kvsd.ports import Storage, StorageError, Transport
 from kvsd.replication.effects import Effect, Note, Now, Reply, Send, Ticket, Write
 from kvsd.replication.liveness import Fate
 from kvsd.replication.messages import Message, Sender
+from kvsd.replication.reader import Outlook
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Get, Outcome, Overloaded, Request
 from kvsd.tokens import Tokens
@@ -50,8 +51,8 @@ class Node:
     messages it carried, how many seconds it took, and whether it was answered.
     """
 
-    events = 0
-    """How many there were: as long as that stays the same, so do the outcomes of reads that can be had at once."""
+    outlook: Outlook | None = None
+    """As long as this is the same object, the outcomes of reads that can be had at once stay the same."""
     _stopping = _stopped = False
 
     def __init__(
@@ -172,11 +173,12 @@ class Node:
             asked, self._asked = self._asked, []
             events = (lambda: self._replica.submit(asked, self.now()), *events)
         for event in events:
-            self.events += 1
             if self._stopped:
                 return
             try:
-                for effect in event():
+                effects = event()
+                self.outlook = None if self._stopping else self._replica.serving.reader.outlook()
+                for effect in effects:
                     self._release(effect)
             except Exception:
                 self._fail(Failure())
@@ -202,8 +204,7 @@ class Node:
     def _fail(self, failure: Failure) -> None:
         """Stop for good."""
         if not self._stopped:
-            self._stopped = True
-            self.events += 1
+            self._stopped, self.outlook = True, None
             if not failure.check(StorageError):  # which says it all, and is nobody's mistake here
                 _log.failure("the node stops: an event failed", failure=failure)
             self._crash(f"the node stops: {failure.getErrorMessage()}")

@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 from kvsd.insight import Insight
 from kvsd.node import Node
 from kvsd.replication.causality import Dependencies
+from kvsd.replication.reader import Outlook
 from kvsd.replication.requests import Absent, Found, Get, Outcome, Request, Unassigned
 from kvsd.replication.token import Token, TokenCodec
 from kvsd.status import Status
@@ -73,8 +74,8 @@ class FakeNode(Node):
     Answers every request with ``outcome``, or leaves it open where that is None.
 
     ``asked`` has the requests, ``open`` a Deferred for each that was left open, by which tests answer it, ``given_up``
-    the requests that were cancelled; ``failure`` is raised by all that is asked.  Where it is ``quiet`` nothing happens in
-    it but that tests set another outcome; else there is always another event.
+    the requests that were cancelled; ``failure`` is raised by all that is asked.  Where it is ``quiet`` its outlook is the
+    same until tests set another outcome; else it never is.
     """
 
     def __init__(self) -> None:
@@ -82,7 +83,8 @@ class FakeNode(Node):
         self.insight: FakeInsight = FakeInsight()
         self.tokens: FakeTokens = FakeTokens()
         self.quiet = False
-        self._events = 0
+        self._outlook: Outlook = (0, 0, 0, "")
+        """The first number says how many there were."""
         self.outcome = Unassigned("it is a fake")
         self.failure: Exception | None = None
         self.asked: list[Request] = []
@@ -97,12 +99,16 @@ class FakeNode(Node):
     @outcome.setter
     def outcome(self, outcome: Outcome | None) -> None:
         self._outcome = outcome
-        self._events += 1
+        self._look_out()
 
     @property
-    def events(self) -> int:  # type: ignore[override]
-        self._events += not self.quiet
-        return self._events
+    def outlook(self) -> Outlook:  # type: ignore[override]
+        if not self.quiet:
+            self._look_out()
+        return self._outlook
+
+    def _look_out(self) -> None:
+        self._outlook = (self._outlook[0] + 1, 0, 0, "")
 
     def read(self, request: Get) -> Outcome | None:
         if self.failure or not isinstance(self.outcome, Found | Absent):

@@ -78,13 +78,13 @@ class Heartbeats:
             meeting=meeting,
         )
 
-    def heard(self, sender: Sender, message: Heartbeat, now: Now) -> None:
-        """Take in a heartbeat, and answer it where one is about due anyway."""
+    def heard(self, sender: Sender, message: Heartbeat, now: Now) -> bool:
+        """Take in a heartbeat, and answer it where one is about due anyway; says whether its sender has anything new."""
         state = self._state
         peer = state.liveness.peers.get(sender.address)
         if peer is None:
             self._answer_stranger(sender.address, now)
-            return
+            return False
         if state.epoch == sender.epoch == 1:
             self._founding.learn(message.founded)
         peer.beat(now.monotonic, state.limits.heartbeat_seconds)
@@ -92,6 +92,7 @@ class Heartbeats:
         peer.ahead_ms = now.wall_ms - message.wall_ms
         state.liveness.compared += 1
         state.liveness.hearsay(message.silent_ms, now.monotonic)
+        before = peer.epoch, peer.vectors, peer.marks
         genuine = state.is_genuine(sender.address, sender.instance)
         peer.instance, peer.epoch = sender.instance, message.epoch
         if genuine:
@@ -103,6 +104,7 @@ class Heartbeats:
             peer.report(None)
         if peer.told is None or now.monotonic - peer.told > state.limits.heartbeat_seconds / 2:
             self._greet(peer, self.message(now), now)
+        return before != (peer.epoch, peer.vectors, peer.marks)
 
     def _answer_stranger(self, address: str, now: Now) -> None:
         """A node of no shard has nothing to tell, but wants to know who is up; only members answer."""

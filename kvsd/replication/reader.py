@@ -15,6 +15,9 @@ from kvsd.replication.state import State
 from kvsd.replication.token import Token
 from kvsd.replication.vetting import Vetting
 
+Outlook = tuple[int, int, int, str]
+"""What the outcomes of reads follow from, by a few numbers."""
+
 
 class Reader:
     """Reads at this node's own roles; nothing changes by that."""
@@ -25,6 +28,20 @@ class Reader:
         self._vetting = vetting
         self._assignment = Assignment(state)
         self._shown = Shown()
+        self._outlook: Outlook = (0, 0, 0, "")
+
+    def outlook(self) -> Outlook:
+        """
+        As long as this is the same object, the outcomes of reads that can be had at once stay the same.
+
+        They follow from the last write, as all that is kept changes with one; the reports by which tokens leave out what is
+        stable; the configuration in force; and what keeps this node from serving.
+        """
+        state = self._state
+        outlook = state.out.written, self._stability.reports, state.epoch, self._assignment.lacking()
+        if outlook != self._outlook:
+            self._outlook = outlook
+        return self._outlook
 
     def at_once(self, request: Get, now: Now) -> Outcome | None:
         """
@@ -63,8 +80,9 @@ class Reader:
     def having_seen(self, token: Token, record: Record) -> Token:
         """The token of a client that was shown a record: its dot and all that it depends on, without what is stable."""
         unstable, origin = self._stability.unstable, record.origin
-        seen = unstable(token.dependencies)
+        seen = unstable({origin.shard: {origin.writer: origin.counter}})
+        if token.dependencies:
+            join_dependencies(seen, unstable(token.dependencies))
         if record.dependencies:
             join_dependencies(seen, unstable(record.dependencies))
-        join_dependencies(seen, unstable({origin.shard: {origin.writer: origin.counter}}))
         return Token(max(token.epoch, record.epoch, self._state.epoch), max(token.hlc, record.hlc), seen)

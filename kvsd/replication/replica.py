@@ -181,8 +181,8 @@ class Replica:
             case Bound():
                 self.founding.bound(sender, message)
             case Heartbeat():
-                self.heartbeats.heard(sender, message, now)
-                self.stability.refresh()
+                if self.heartbeats.heard(sender, message, now):
+                    self.stability.refresh()
                 self.concerns.reported()
             case Announce():
                 self.membership.announce(sender, now.monotonic)
@@ -294,6 +294,7 @@ class Replica:
         self.state.now = now
         epoch = self.state.disk.epoch
         self.state.disk.synced(position, now.monotonic)
+        self.stability.synced()
         if self.state.fenced:
             return self._effects()
         self.acknowledging.tell()

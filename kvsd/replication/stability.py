@@ -11,7 +11,7 @@ from itertools import islice
 
 from kvsd.replication.causality import Dependencies, VersionVector, meet
 from kvsd.replication.effects import DropOps
-from kvsd.replication.marks import Final
+from kvsd.replication.marks import Final, Marks
 from kvsd.replication.placement import slot_of
 from kvsd.replication.record import Record, Row
 from kvsd.replication.reports import Reports
@@ -32,6 +32,8 @@ class Stability:
         self._known: dict[str, VersionVector] = {}
         self.reports = 0
         """How often reports may have changed: while that stays the same, so does what is stable."""
+        self._marks: list[Marks] = []
+        """This node's own, as they were when that was last looked at."""
         self._cleaned: float | None = None
 
     def refresh(self) -> None:
@@ -39,14 +41,22 @@ class Stability:
         self._known.clear()
         self.reports += 1
 
+    def synced(self) -> None:
+        """More of this node's own is durable.  More writes have time until the next reports; other marks may say less."""
+        marks = [role.durable_marks for role in self._state.roles.values()]
+        if marks != self._marks:
+            self._marks = marks
+            self.refresh()
+
     def vector(self, shard: str) -> VersionVector:
         """What every member of the shard is known to have; nothing, while a report is missing."""
         known = self._known.get(shard)
         if known is None:
-            known = self._known[shard] = self._vector(shard)
+            known = self._known[shard] = self.reported(shard)
         return known
 
-    def _vector(self, shard: str) -> VersionVector:
+    def reported(self, shard: str) -> VersionVector:
+        """That, by the reports that there are now."""
         roster = self._state.roster
         if roster is None:
             return {}
@@ -101,7 +111,11 @@ class Stability:
         """From time to time truncate logs and drop tombstones; at once again where there was more than is done at a time."""
         state = self._state
         if self._cleaned is None or now - self._cleaned >= state.limits.upkeep_seconds:
-            self.refresh()
+            # It hangs on a little more than the reports of others: on what this node has itself, for one.
+            known = {shard: self.reported(shard) for shard in self._known}
+            if known != self._known:
+                self._known = known
+                self.reports += 1
             is_clean = [self._clean(role) for role in state.roles.values()]
             self._cleaned = now if all(is_clean) else None
 

@@ -124,7 +124,7 @@ class LaneChannel(Channel):
                     break
                 is_plain = head and not request.body and label in STEADY
                 if is_plain and len(self._unsent) > answers and not self.site.access_log:
-                    recent.keep(head, Given(label, self._unsent[-1]))
+                    recent.keep(head, label, self._unsent[-1])
             if self._unsent_bytes > MAX_UNSENT_BYTES:
                 self._send()
         self._send()

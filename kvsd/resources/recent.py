@@ -1,8 +1,8 @@
 """
-Answers that are given again, to the byte, as long as nothing can have changed.
+Answers that are given again, to the byte but for their date, as long as nothing can have changed.
 
-The outcome of a read that can be had at once follows from its bytes and from the state of the node, which changes only in
-events.  So until the next event, and while the clock shows the same second, the same bytes are answered alike.
+The outcome of a read that can be had at once follows from its bytes and from the node's outlook.  So as long as that is the
+same, the same bytes are answered alike.
 """
 
 import time
@@ -10,49 +10,76 @@ from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
+from twisted.web.http import datetimeToString
 
 from kvsd.node import Node
 
-MAX_GIVEN: Final = 4096
+GENERATION_BYTES: Final = 8 << 20
 MAX_REQUEST_BYTES: Final = 512
 MAX_ANSWER_BYTES: Final = 2048
+ENTRY_BYTES: Final = 300
+"""About what an answer takes on top of its bytes and those of its request."""
+
+_DATE: Final = b"\r\nDate: "
 
 
-class Given(Struct, frozen=True, gc=False):
-    """An answer, and the word by which metrics count it."""
+class Given(Struct, gc=False):
+    """An answer, the word by which metrics count it, and the second since 1970 at which it is dated."""
 
     label: str
     answer: bytes
+    second: int = 0
 
 
 class Recent:
     """
-    The answers to reads since a node's last event, at most so many and of ordinary size, by the bytes of the requests.
+    The answers to reads since a node's outlook last changed, by the bytes of the requests.
 
-    ``clock`` reads the seconds that answers are dated with.
+    There are two generations of so many bytes at the most: what is asked again moves to the young one, and once that is
+    full, the old one is let go.  ``clock`` reads the seconds that answers are dated with.
     """
 
     def __init__(self, node: Node, clock: Callable[[], float] = time.time) -> None:
         self._node = node
         self._clock = clock
-        self._given: dict[bytes, Given] = {}
-        self._events = node.events
-        self._second = 0
+        self._outlook = node.outlook
+        self._young: dict[bytes, Given] = {}
+        self._old: dict[bytes, Given] = {}
+        self._bytes = 0
+        self._second, self._date = 0, b""
 
     def get(self, request: bytes) -> Given | None:
         """What a request was answered, if that is known and still so."""
-        events, second = self._node.events, int(self._clock())
-        if events != self._events or second != self._second:
-            self._events, self._second = events, second
-            self._given.clear()
-        return self._given.get(request)
+        if self._node.outlook is not self._outlook:
+            self._outlook = self._node.outlook
+            self._young, self._old, self._bytes = {}, {}, 0
+        given = self._young.get(request)
+        if given is None:
+            given = self._old.get(request)
+            if given is None:
+                return None
+            self._add(request, given)
+        second = int(self._clock())
+        if given.second != second:
+            if self._second != second:
+                self._second, self._date = second, datetimeToString(second)
+            given.second, given.answer = second, _dated(given.answer, self._date)
+        return given
 
-    def keep(self, request: bytes, given: Given) -> None:
+    def keep(self, request: bytes, label: str, answer: bytes) -> None:
         """A read was answered at once, after it was not known; where something has happened since, that is let go."""
-        if (
-            len(request) <= MAX_REQUEST_BYTES
-            and len(given.answer) <= MAX_ANSWER_BYTES
-            and len(self._given) < MAX_GIVEN
-            and self._events == self._node.events
-        ):
-            self._given[request] = given
+        ordinary = len(request) <= MAX_REQUEST_BYTES and len(answer) <= MAX_ANSWER_BYTES
+        if ordinary and self._outlook is self._node.outlook:
+            self._add(request, Given(label, answer))
+
+    def _add(self, request: bytes, given: Given) -> None:
+        self._young[request] = given
+        self._bytes += ENTRY_BYTES + len(request) + len(given.answer)
+        if self._bytes > GENERATION_BYTES:
+            self._young, self._old, self._bytes = {}, self._young, 0
+
+
+def _dated(answer: bytes, date: bytes) -> bytes:
+    """An answer with another date in the place of its own."""
+    before, found, rest = answer.partition(_DATE)
+    return b"%b%b%b%b" % (before, found, date, rest[rest.index(b"\r\n") :])

@@ -9,7 +9,7 @@ from kvsd.replication.effects import Effect, Now, Reply, Ticket
 from kvsd.replication.limits import Limits
 from kvsd.replication.liveness import Fate
 from kvsd.replication.messages import Message, Sender
-from kvsd.replication.reader import Reader
+from kvsd.replication.reader import Outlook, Reader
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Get, Outcome, Request
 from kvsd.replication.saved import Saved
@@ -27,13 +27,23 @@ class WatchedReader(Reader):
     def __init__(self, replica: "WatchedReplica") -> None:
         super().__init__(replica.state, replica.stability, replica.serving.vetting)
         self._replica = replica
+        self._last: tuple[Outlook, Get, Outcome] | None = None
 
     def at_once(self, request: Get, now: Now) -> Outcome | None:
         """A client asks for what can be told at once."""
         outcome = super().at_once(request, now)
         if outcome is not None:
             self._replica.show([Reply(0, NOBODY, outcome)])
+            self._last = self.outlook(), request, outcome
         return outcome
+
+    def fault(self) -> str:
+        """How the last read would have another outcome by now, although the outlook is the same; empty if it would not."""
+        if self._last is None or self._last[0] != self.outlook():
+            return ""
+        _, request, outcome = self._last
+        again = super().at_once(request, self._replica.state.now)
+        return "" if again is None or again == outcome else f"{request.key}: {outcome} and then {again}"
 
 
 class WatchedReplica(Replica):
@@ -42,7 +52,7 @@ class WatchedReplica(Replica):
     def __init__(self, identity: Identity, limits: Limits, shelf: Shelf, monitor: Monitor) -> None:
         super().__init__(identity, limits, shelf)
         self._monitor = monitor
-        self.serving.reader = WatchedReader(self)
+        self.serving.reader = self._reader = WatchedReader(self)
 
     def start(self, saved: Saved, founding: Configuration | None, seeds: Iterable[str], now: Now) -> list[Effect]:
         """Start, and show what the disk knew."""
@@ -89,4 +99,6 @@ class WatchedReplica(Replica):
         """Show effects to the monitor."""
         if effects:
             self._monitor.sees(self, effects)
+        if fault := self._reader.fault():
+            self._monitor.accuse("outlook", f"{self.state.identity.address} has the same outlook, but {fault}")
         return effects

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvsd.node import Node
 from kvsd.ports import Transport
 from kvsd.replication.configuration import founding_configuration
-from kvsd.replication.effects import Effect, Now
+from kvsd.replication.effects import Effect, Now, Ticket
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import CountKeys, Found, Get, Outcome, Overloaded, Put, Request, Written
 from kvsd.replication.saved import Saved
@@ -146,12 +146,21 @@ class NodeTests(SynchronousTestCase):
 
     def test_what_is_asked_in_one_turn_is_one_event(self) -> None:
         """Requests of a turn go to the replica together, in their order, before whatever else happens next."""
-        before = self.node.events
+        events: list[int] = []
+        replica = self.replicas[ANNA]
+        submit = replica.submit
+
+        def watched(requests: Iterable[tuple[Ticket, Request]], now: Now) -> list[Effect]:
+            together = list(requests)
+            events.append(len(together))
+            return submit(together, now)
+
+        self.patch(replica, "submit", watched)
         asked = [self.node.ask(request) for request in (Put("a", b"1", EMPTY), Put("a", b"2", EMPTY), Get("a", EMPTY))]
-        self.assertEqual(before, self.node.events)
+        self.assertEqual([], events)
         asked[0].cancel()
         self.failureResultOf(asked[0])
-        self.assertEqual(before + 2, self.node.events)
+        self.assertEqual([3], events)
         self.sync()
         written, found = [self.successResultOf(answered) for answered in asked[1:]]
         assert isinstance(written, Written) and isinstance(found, Found)

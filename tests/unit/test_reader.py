@@ -1,5 +1,6 @@
 """Reads that can be answered at once, and those that can't."""
 
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.replication.messages import Heartbeat, Push
@@ -60,6 +61,39 @@ class AtOnceTests(SynchronousTestCase):
         again = self.read(self.node, self.key)
         assert isinstance(again, Found)
         self.assertEqual({"s0"}, set(again.token.dependencies))
+
+    def test_outlook(self) -> None:
+        """It is the same object while nothing changes: not after a write, other reports, or when the node may not serve."""
+        self.cluster.run(3.0)
+        site = self.cluster.sites[self.node].replica
+        outlook, last = site.serving.reader.outlook, site.serving.reader.outlook()
+        for _ in range(5):  # heartbeats that say what was said before, messages that arrived, time
+            self.cluster.run(0.1)
+            self.assertEqual(last[0], outlook()[0])
+            self.assertEqual(last[2:], outlook()[2:])
+        last = outlook()
+        self.assertIs(last, outlook())
+        self.cluster.put(self.peer, self.key, "2")
+        self.assertNotEqual(last, outlook())
+        last = outlook()
+        site.state.fenced = "why"
+        self.assertNotEqual(last, outlook())
+
+    def test_heartbeat_that_says_the_same(self) -> None:
+        """Heartbeats change the outlook only where they say something else than the last one."""
+        self.cluster.run(3.0)
+        site = self.cluster.sites[self.node]
+        now = self.cluster.now(site)
+        beat = self.cluster.sites[self.peer].replica.heartbeats.message(now)
+        sender = self.cluster.sender(self.cluster.sites[self.peer])
+        site.replica.receive(sender, [beat], now)
+        last = site.replica.serving.reader.outlook()
+        site.replica.receive(sender, [beat], now)
+        self.assertIs(last, site.replica.serving.reader.outlook())
+        for other in (replace(beat, vectors={}), replace(beat, epoch=9)):
+            site.replica.receive(sender, [other], now)
+            before, last = last, site.replica.serving.reader.outlook()
+            self.assertIsNot(before, last)
 
     def test_other_shard(self) -> None:
         """A key of another shard takes another node."""

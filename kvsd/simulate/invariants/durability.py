@@ -83,6 +83,9 @@ class Stability(Invariant):
             return
         for shard in configuration.shards:
             stable = replica.stability.vector(shard)
+            if unreported := beyond(stable, replica.stability.reported(shard)):
+                address = replica.state.identity.address
+                self.accuse("stable-by-reports", f"{address} calls {unreported} of {shard} stable by reports of before")
             if stable and self._checked.get((replica, shard)) != stable:
                 self._checked[replica, shard] = dict(stable)
                 self._compare(replica, shard, stable)
