@@ -34,7 +34,7 @@ def reports_of_any_epoch(planting: Planting) -> None:
 def learners_not_counted(planting: Planting) -> None:
     """A write is stable once the learners have it, too."""
     counted = "for member in roster.shard(shard).replicas()]"
-    planting.rewrite(Stability, "_vector", (counted, counted.replace("replicas()", "members")))
+    planting.rewrite(Stability, "reported", (counted, counted.replace("replicas()", "members")))
 
 
 def learner_serves(planting: Planting) -> None:

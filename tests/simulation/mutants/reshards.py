@@ -39,7 +39,7 @@ def served_before_the_copy(planting: Planting) -> None:
 
 def importers_not_counted(planting: Planting) -> None:
     """A write is stable once those have it, too, who take it over."""
-    planting.rewrite(Stability, "_vector", ("in roster.importers(shard)", "in ()"))
+    planting.rewrite(Stability, "reported", ("in roster.importers(shard)", "in ()"))
 
 
 def collected_while_there_are_sources(planting: Planting) -> None:

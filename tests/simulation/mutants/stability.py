@@ -42,7 +42,7 @@ def collected_bound_not_raised(planting: Planting) -> None:
 
 def own_vector_taken_for_stable(planting: Planting) -> None:
     """Stable is what every member has, not what this one has."""
-    planting.rewrite(Stability, "_vector", (MEMBERS, f"{MEMBERS[:-1]} if {MINE} or not self._state.roles]"))
+    planting.rewrite(Stability, "reported", (MEMBERS, f"{MEMBERS[:-1]} if {MINE} or not self._state.roles]"))
 
 
 def joined_instead_of_met(planting: Planting) -> None:
@@ -59,20 +59,20 @@ def joined_instead_of_met(planting: Planting) -> None:
 
 def missing_report_ignored(planting: Planting) -> None:
     """While a member's report is missing nothing is stable."""
-    planting.rewrite(Stability, "_vector", (" if None not in seen else {}", ""))
+    planting.rewrite(Stability, "reported", (" if None not in seen else {}", ""))
 
 
 def only_reachable_members_count(planting: Planting) -> None:
     """A member counts for what is stable also while it can't be reached."""
     reachable = f"{MINE} or self._state.usable(member.node)"
-    planting.rewrite(Stability, "_vector", (MEMBERS, f"{MEMBERS[:-1]} if {reachable}]"))
+    planting.rewrite(Stability, "reported", (MEMBERS, f"{MEMBERS[:-1]} if {reachable}]"))
 
 
 def undurable_taken_for_stable(planting: Planting) -> None:
     """Stable is what every member has durably, this one too."""
     report = "self._reports.vector(member.node, shard)"
     applied = "(self._state.roles[shard].vector if shard in self._state.roles else None)"
-    planting.rewrite(Stability, "_vector", (report, f"{applied} if {MINE} else {report}"))
+    planting.rewrite(Stability, "reported", (report, f"{applied} if {MINE} else {report}"))
 
 
 DEFECTS: list[Plant] = [
