@@ -32,6 +32,7 @@ SESSION_COUNTS = (1, 10, 100, 1_000)
 REPLICA_COUNTS = (2, 3, 4, 5)
 ENTRY_COUNTS = (0, 1, 10, 100, 1_000)
 HELD_COUNTS = (1, 10, 100, 1_000, 10_000)
+FEW = "GET of 1,000 of them"
 CONNECTIONS, AHEAD, SETTLE_SECONDS = 64, 64, 2.0
 REQUESTS = 100_000
 REQUEST_BYTES = 20 << 20
@@ -65,6 +66,9 @@ class Sizes:
             deliver_all(server.addresses[0], (put(f"key{number}", VALUE, None) for number in range(count)))
             tell(f"{count:,} keys written in {time.monotonic() - began:.1f} s")
             resident[count] = server.resident_bytes()
+            few = [f"key{self._random.randrange(count)}" for _ in range(KEY_COUNTS[0])]
+            load = Load(f"{count} {FEW}", [[get(key) for key in few]], server.addresses, CONNECTIONS)
+            self.measures[point(KEYS, count, FEW)] = partial(self._wrk.run, server, load, self._seconds)
             drawn = [f"key{self._random.randrange(count)}" for _ in range(REQUESTS)]
             self._both(KEYS, count, server, drawn, VALUE)
         least, most = min(resident), max(resident)
@@ -162,7 +166,7 @@ def sheets(samples: Samples) -> list[Sheet]:
 
 
 EACH = "PUT and GET in turn"
-ASKED_COLORS = {"GET": "#2f7f79", "PUT": "#b0785f", "": "#12456b"}
+ASKED_COLORS = {"GET": "#2f7f79", FEW: "#7a9a3a", "PUT": "#b0785f", "": "#12456b"}
 UNIT = {HELD: "a write kept and handed out", ENTRIES: "a token read and written"}
 
 
@@ -207,7 +211,7 @@ def main(report: Report, directory: Path, count: int, seconds: float, most_keys:
     samples, bytes_a_key = measure(directory, count, seconds, most_keys, report.tell)
     report.add(*sheets(samples), f"a key takes {bytes_a_key:,.0f} bytes of a node's memory, its recent writes included")
     report.no_failures(samples)
-    for asked in ("GET", "PUT"):
+    for asked in (FEW, "GET", "PUT"):
         what, _ = point(KEYS, 0, asked)
         most = f"{min(most_keys, KEY_COUNTS[-1]):,}"
         report.promise(
@@ -216,6 +220,7 @@ def main(report: Report, directory: Path, count: int, seconds: float, most_keys:
             GROWTH,
             at_most=True,
         )
+    for asked in ("GET", "PUT"):
         what, _ = point(SIZES, 0, asked)
         report.promise(
             f"{asked}: CPU time with 100 KB over what those with 10 bytes and 10 KB foretell",

@@ -4,7 +4,7 @@ Causal tokens as clients carry them, under the cluster's secret and its id.
 
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.state import State
-from kvsd.replication.token import EMPTY, Token, TokenCodec
+from kvsd.replication.token import EMPTY, Epoch, Stamp, Token, TokenCodec
 
 MAX_KNOWN = 2048
 MAX_KNOWN_LENGTH = 1024
@@ -27,6 +27,8 @@ class Tokens:
         self._known: dict[str, Token] = {}
         self._known_before: dict[str, Token] = {}
         """Tokens that this cluster is known to have issued, by their texts: the last, and as many before them."""
+        self._texts: dict[tuple[Epoch, Stamp], str] = {}
+        """The texts of tokens that depend on nothing, as those of most reads; of the last that were given out."""
 
     def decode(self, text: str) -> Token:
         """
@@ -45,8 +47,18 @@ class Tokens:
         """The token as a client gets it."""
         if self._state.configuration is not self._configuration:
             self._follow()
-        text = self._codec.encode(token)
-        self._learn(text, token)
+        if token.dependencies:
+            text = self._codec.encode(token)
+            self._learn(text, token)
+            return text
+        said = token.epoch, token.hlc
+        text = self._texts.get(said, "")
+        if not text:
+            text = self._texts[said] = self._codec.encode(token)
+            if len(self._texts) >= MAX_KNOWN:
+                self._texts = {}
+        if text not in self._known:
+            self._learn(text, token)
         return text
 
     def _learn(self, text: str, token: Token) -> Token:
@@ -62,4 +74,4 @@ class Tokens:
         cluster = self._configuration.cluster if self._configuration else ""
         if cluster != (before.cluster if before else ""):
             self._codec = TokenCodec(self._secret, cluster)
-            self._known, self._known_before = {}, {}
+            self._known, self._known_before, self._texts = {}, {}, {}

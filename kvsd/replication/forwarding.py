@@ -7,8 +7,7 @@ before it answers, or that gets the request late.  All tries carry one id and on
 :class:`kvsd.replication.requests.Put`), so it takes effect once, and never over anything that came after it.
 """
 
-from dataclasses import dataclass
-
+from msgspec import Struct
 from msgspec.structs import replace
 
 from kvsd.replication.candidates import Candidates
@@ -33,8 +32,7 @@ from kvsd.replication.state import State
 MAX_REDRAWN = 3
 
 
-@dataclass
-class Forwarding:
+class Forwarding(Struct, eq=False):
     """A request under way: whom to ask next, whom it was sent to, and what was last heard of it."""
 
     ticket: Ticket
@@ -83,13 +81,17 @@ class Forwards:
     # The way there
 
     def start(self, ticket: Ticket, shard: str, request: Question, candidates: list[str], now: Now) -> Outcome | None:
-        """Send a request to the first candidate; returns an outcome where there is none to wait for."""
+        """Send a request to the first candidate, all of which can be used; returns an outcome where there is none to wait for."""
         if len(self._under_way) >= self._state.limits.forwards:
             return Overloaded("Too many requests are being forwarded; try again later")
         if isinstance(request, Put) and not self._state.stamps.are_trustworthy():
             return Overloaded(CLOCK_AHEAD)
         self.total += 1
-        return self._next(Forwarding(ticket, shard, self._identified(request, now), candidates), now)
+        forwarding = Forwarding(ticket, shard, self._identified(request, now), candidates)
+        if not candidates:
+            return self._last_round(forwarding, now)
+        self._send(forwarding, candidates.pop(0), 0.0, now)
+        return None
 
     def _identified(self, request: Question, now: Now) -> Question:
         """A write that can be tried twice: with an id, and a stamp of this moment, beyond all that its author has seen."""

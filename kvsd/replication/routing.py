@@ -136,11 +136,12 @@ class Routing:
         if ended is None:
             return
         forwarding, outcome = ended
-        role, request = self._role(forwarding.request), forwarding.here()
-        if role and isinstance(outcome, Unmet | Unavailable) and not isinstance(request, CountKeys):
-            self._serve(forwarding.ticket, role, request, now)
-        else:
-            self._state.out.answer(forwarding.ticket, outcome)
+        if isinstance(outcome, Unmet | Unavailable) and (role := self._role(forwarding.request)):
+            request = forwarding.here()
+            if not isinstance(request, CountKeys):
+                self._serve(forwarding.ticket, role, request, now)
+                return
+        self._state.out.answer(forwarding.ticket, outcome)
 
     def reroute(self, now: Now) -> None:
         """Another configuration is in force: who waited may be served elsewhere, or by other rules."""

@@ -34,6 +34,19 @@ class TokensTests(SynchronousTestCase):
         self.assertIsNot(known, first[1])
         self.assertIs(self.tokens.decode(first[0]), known)
 
+    def test_same_text(self) -> None:
+        """Equal tokens have one text, whatever was issued between them; it stays known while it is given out."""
+        text = self.tokens.encode(Token(1, 1))
+        for number in range(3):
+            self.assertEqual(self.tokens.encode(Token(1, 1)), text)
+            self.assertEqual(
+                self.tokens.encode(Token(1, 2 + number, {"s0": {b"writer": 1}})),
+                self.tokens.encode(Token(1, 2 + number, {"s0": {b"writer": 1}})),
+            )
+            self.issue(MAX_KNOWN, 100)
+            self.assertEqual(self.tokens.decode(text), Token(1, 1))
+        self.assertNotEqual(self.tokens.encode(Token(1, 2)), self.tokens.encode(Token(2, 1)))
+
     def test_long_texts_are_not_kept(self) -> None:
         """A token with a great past is worked out each time."""
         token = Token(1, 1, {"s0": {number.to_bytes(6, "big"): 1 for number in range(MAX_KNOWN_LENGTH // 6)}})
