@@ -166,6 +166,22 @@ class NodeTests(SynchronousTestCase):
         assert isinstance(written, Written) and isinstance(found, Found)
         self.assertEqual((True, b"2"), (written.existed, found.value))
 
+    def test_outlook(self) -> None:
+        """It is one object while the node is only read and time passes, another after a write, and none where it stops."""
+        self.holding = False
+        self.clock.pump([0.05] * 60)
+        quiet = self.node.outlook
+        assert quiet is not None
+        self.assertIsInstance(self.node.read(Get("old", EMPTY)), Found)
+        self.clock.pump([0.05] * 60)
+        self.assertIs(quiet, self.node.outlook)
+        self.node.ask(Put("key", b"1", EMPTY))
+        self.turn()
+        self.assertIsNot(quiet, self.node.outlook)
+        self.assertIsNotNone(self.node.outlook)
+        Deferred.fromCoroutine(self.node.stop(1.0))
+        self.assertIsNone(self.node.outlook)
+
     def test_event_that_raises_stops_the_node(self) -> None:
         """After an error in the replica nothing leaves the node any more, and the error is told once, without values."""
         written = self.node.ask(Put("key", b'"secret value"', EMPTY))
@@ -176,6 +192,7 @@ class NodeTests(SynchronousTestCase):
         self.sync()
         self.clock.pump([0.05] * 20)
         self.assertEqual(["the node stops: a defect"], self.crashes)
+        self.assertIsNone(self.node.outlook)
         self.assertNoResult(written)
         self.assertEqual([], self.wires[ANNA].bodies)
         self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
