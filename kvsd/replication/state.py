@@ -158,12 +158,7 @@ class State:
 
     def others(self, shard: str) -> list[str]:
         """The addresses of the other members of a shard that can be used now."""
-        peers, roster = self.liveness.peers, self.roster
-        return [
-            address
-            for address in (roster.members(shard) if roster else ())
-            if (peer := peers.get(address)) and peer.usable and self.is_genuine(address, peer.instance)
-        ]
+        return [address for address in self.members(shard) if self.usable(address)]
 
     def usable(self, address: str) -> bool:
         """Whether a node is alive and the one that its address belongs to."""
