@@ -25,7 +25,7 @@ from kvsd.ports import Storage, StorageError
 from kvsd.replication.limits import Limits
 from kvsd.replication.replica import Replica
 from kvsd.resources.root import RequestLimits, make_site
-from kvsd.settings import Settings
+from kvsd.settings import Settings, with_backlog
 from kvsd.storage.datadir import read_boot_id
 from kvsd.storage.memory_storage import MemoryStorage
 from kvsd.storage.rocks_storage import RocksStorage
@@ -78,7 +78,7 @@ class NodeService(Service):
     def _begin(self) -> None:
         settings = self._settings
         try:
-            endpoint = serverFromString(self._reactor, settings.listen)
+            endpoint = serverFromString(self._reactor, with_backlog(settings.listen))
         except (ValueError, TypeError, LookupError, OSError) as error:
             raise StartError(f"KVSD_LISTEN is malformed: {settings.listen!r}: {error}") from None
         self._node = self._start_node(self._open_storage())

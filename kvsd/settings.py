@@ -10,6 +10,8 @@ from pathlib import Path
 from kvsd.replication.configuration import Configuration, ConfigurationError, founding_configuration
 from kvsd.replication.requests import Concern, read_concern
 
+BACKLOG = 1024
+"""How many connections may wait to be accepted; the kernel may allow fewer."""
 DEFAULT_MAX_BODY_BYTES = 1024 * 1024
 DEFAULT_MAX_KEY_LENGTH = 50
 DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
@@ -157,3 +159,14 @@ def _number(name: str, text: str | None, default: int, most: int = MAX_NUMBER) -
     if not 1 <= number <= most:
         raise SettingsError(f"{name} is malformed: {text[:40]!r} is not a whole number from 1 to {most}")
     return number
+
+
+def with_backlog(listen: str) -> str:
+    """
+    The description of an endpoint, with room for many connections that are not accepted yet, unless it says itself.
+
+    Twisted has room for 50 as a rule: of some hundred clients that connect at once, as all do after a failure elsewhere,
+    the others try again a second later at the earliest.
+    """
+    is_tcp = listen.startswith(("tcp:", "tcp6:"))
+    return f"{listen}:backlog={BACKLOG}" if is_tcp and "backlog=" not in listen else listen

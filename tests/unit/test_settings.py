@@ -5,7 +5,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.replication.configuration import NOT_ENOUGH_NODES, founding_configuration
-from kvsd.settings import DEFAULT_MAX_BODY_BYTES, DEFAULT_MAX_KEY_LENGTH, Settings, SettingsError, read_settings
+from kvsd.settings import (
+    BACKLOG,
+    DEFAULT_MAX_BODY_BYTES,
+    DEFAULT_MAX_KEY_LENGTH,
+    Settings,
+    SettingsError,
+    read_settings,
+    with_backlog,
+)
 from tests.builders import modest
 
 VIEW = "10.0.0.1:8090,10.0.0.2:8091"
@@ -116,3 +124,10 @@ class SettingsTests(SynchronousTestCase):
             read(**{name: text})
         except SettingsError as error:
             self.assertEqual(1, len(str(error).splitlines()))
+
+    def test_backlog(self) -> None:
+        """Many connections may wait at a TCP port, unless the operator says how many; of others nothing is known."""
+        for listen in ("tcp:8090", "tcp:8090:interface=127.0.0.1", "tcp6:8090"):
+            self.assertEqual(f"{listen}:backlog={BACKLOG}", with_backlog(listen))
+        for listen in ("tcp:8090:backlog=5", "unix:/run/kvsd", "tls:8090"):
+            self.assertEqual(listen, with_backlog(listen))
