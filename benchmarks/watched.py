@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from benchmarks.replicas import SECRET, Replicas, submit
 from kvsd.replication.effects import Reply, Send, Write
-from kvsd.replication.requests import Outcome, Put, Request
+from kvsd.replication.requests import Get, Outcome, Put, Request
 from kvsd.replication.token import EMPTY
 from kvsd.tokens import Tokens
 from kvsd.wire import encode_message
@@ -86,7 +86,9 @@ class Shard:
         return (self.next_key() for _ in range(count))
 
     def ask(self, request: Request) -> Outcome:
-        """Put a request to the replica and do what a node does with the effects."""
+        """Put a request to the replica as a node does: a read that can be answered at once is no event."""
+        if isinstance(request, Get) and (outcome := self.replica.serving.reader.at_once(request, self.now)):
+            return outcome
         return self.ask_all([request])[0]
 
     def ask_all(self, requests: Sequence[Request]) -> list[Outcome]:

@@ -83,6 +83,7 @@ class Insight:
             unconfirmed=len(self._replica.concerns),
             forwards_under_way=len(self._replica.forwards),
             forwards_total=self._replica.forwards.total,
+            confirmed_total=self._replica.confirmations.total,
             dropped_ops=self._replica.broadcast.dropped,
         )
         return self._with_role(status, role, now) if role else status

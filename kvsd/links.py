@@ -1,27 +1,32 @@
 """
 Correspondence with peers: envelopes sealed and opened, in two lanes for each peer.
 
-What somebody waits for (requests that are forwarded, their outcomes, and acknowledgements) has a lane of its own: it
-is small, and would otherwise wait behind pages of a copy.  Where little else is due at the same moment, that goes along
-with it and saves a POST.  An answer to a POST carries what is ready in the same lane.  Between the lanes there is no
-order, and nothing in the core relies on one.
+What somebody waits for (requests that are forwarded, their outcomes, whether these are still so, and acknowledgements)
+has a lane of its own: it is small, and would otherwise wait behind pages of a copy.  Where little else is due at the same
+moment, that goes along with it and saves a POST.  An answer to a POST carries what is ready in the same lane.  Between
+the lanes there is no order, and nothing in the core relies on one.
 """
 
 from collections.abc import Callable, Sequence
 from enum import Enum
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from kvsd.link import Link
 from kvsd.ports import PeerUnreachable, Transport
+from kvsd.replication.basis import AskChanges, TellChanges
 from kvsd.replication.liveness import Fate
 from kvsd.replication.messages import Acknowledged, Forward, Forwarded, Message, Sender
 from kvsd.replication.state import State
 from kvsd.wire import EnvelopeCodec, WireError, encode_message
 
 _log = Logger()
+
+
+_AWAITED = (Forward, Forwarded, AskChanges, TellChanges, Acknowledged)
 
 
 class Lane(Enum):
@@ -35,7 +40,7 @@ class Lane(Enum):
 
 def lane_of(message: Message) -> Lane:
     """The lane of a message."""
-    return Lane.QUICK if isinstance(message, Forward | Forwarded | Acknowledged) else Lane.USUAL
+    return Lane.QUICK if isinstance(message, _AWAITED) else Lane.USUAL
 
 
 Way = tuple[str, Lane]
@@ -47,8 +52,8 @@ class Links:
     The ways to all peers.
 
     ``received`` gets what a peer said in answer to a POST; ``posted`` is told what became of each POST to a peer;
-    ``crash`` with an error that should not be.  ``clock`` reads seconds; ``observe`` is told of every POST
-    how many messages it carried, how many seconds it took, and whether it was answered.
+    ``crash`` with an error that should not be.  ``observe`` is told of every POST how many messages it carried, how many
+    seconds it took, and whether it was answered.
     """
 
     def __init__(
@@ -59,7 +64,7 @@ class Links:
         received: Callable[[Sender, list[Message]], None],
         posted: Callable[[str, Fate], None],
         crash: Callable[[Failure], None],
-        clock: Callable[[], float],
+        clock: IReactorTime,
         observe: Callable[[int, float, bool], None],
     ) -> None:
         self._state = state
@@ -96,6 +101,11 @@ class Links:
         for link in filled.values():
             link.flush()
 
+    def close(self) -> None:
+        """Send nothing any more that waits for a moment only."""
+        for link in self._links.values():
+            link.rest()
+
     def open(self, body: bytes) -> tuple[Sender, list[Message]]:
         """Who sent an envelope and what it says.  Raises WireError where no node of this cluster made it."""
         return self._envelopes.decode(body, self._state.identity.address)
@@ -119,15 +129,16 @@ class Links:
                 lambda messages: self._post(way, messages),
                 lambda answer: self._answered(way, answer),
                 lambda failure: self._lost(way, failure),
+                self._clock.callLater,
             )
         return self._links[way]
 
     def _post(self, way: Way, messages: list[bytes]) -> Deferred[bytes]:
         peer, _ = way
-        started = self._started[way] = self._clock()
+        started = self._started[way] = self._clock.seconds()
 
         def observed(result: bytes | Failure) -> bytes | Failure:
-            self._observe(len(messages), self._clock() - started, isinstance(result, bytes))
+            self._observe(len(messages), self._clock.seconds() - started, isinstance(result, bytes))
             return result
 
         return self._transport.post(peer, self._seal(peer, messages)).addBoth(observed)
@@ -151,7 +162,7 @@ class Links:
             if not late:
                 self._posted(peer, Fate.FAILED)
             elif self._started[way] >= self._late.get(peer, 0.0):
-                self._late[peer] = self._clock()
+                self._late[peer] = self._clock.seconds()
                 self._posted(peer, Fate.LATE)
             # else both lanes met the same silence, which is one
         else:

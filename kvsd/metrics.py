@@ -184,6 +184,9 @@ def _work(status: Status) -> Iterator[Metric]:
         status.forwards_under_way,
     )
     yield _counter("kvsd_forwards", "Requests sent on to another node.", status.forwards_total)
+    yield _counter(
+        "kvsd_confirmed_reads", "Reads answered as another node had, which confirmed it.", status.confirmed_total
+    )
 
 
 def _cluster(status: Status) -> Iterator[Metric]:

@@ -25,7 +25,6 @@ from kvsd.ports import Storage, StorageError, Transport
 from kvsd.replication.effects import Effect, Note, Now, Reply, Send, Ticket, Write
 from kvsd.replication.liveness import Fate
 from kvsd.replication.messages import Message, Sender
-from kvsd.replication.reader import Outlook
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Get, Outcome, Overloaded, Request
 from kvsd.tokens import Tokens
@@ -51,8 +50,8 @@ class Node:
     messages it carried, how many seconds it took, and whether it was answered.
     """
 
-    outlook: Outlook | None = None
-    """As long as this is the same object, the outcomes of reads that can be had at once stay the same."""
+    outlook: int | None = None
+    """As long as this is the same number, outcomes of reads that last do so until their keys change; None where it ends."""
     _stopping = _stopped = False
 
     def __init__(
@@ -69,7 +68,7 @@ class Node:
         def posted(peer: str, fate: Fate) -> None:
             self._act(lambda: replica.posted(peer, fate, self.now()))
 
-        self.address = replica.state.identity.address
+        self.address, self.key_changes = replica.state.identity.address, replica.state.key_changes
         self.tokens = Tokens(replica.state, secret)
         self._replica = replica
         self._reactor = reactor
@@ -88,9 +87,7 @@ class Node:
             full=self._look_for_room,
             crash=self._fail,
         )
-        self._links = Links(
-            replica.state, transport, secret, self._hear, posted, self._fail, reactor.seconds, observe_post
-        )
+        self._links = Links(replica.state, transport, secret, self._hear, posted, self._fail, reactor, observe_post)
         self._askers = Askers(lambda ticket: self._act(lambda: replica.cancel(ticket)))
         self._end_of_turn = EndOfTurn(reactor, self._flush)
         self._asked: list[tuple[Ticket, Request]] = []  # what was asked in this turn
@@ -118,6 +115,7 @@ class Node:
         self._stopped = True
         if self._ticking.running:
             self._ticking.stop()
+        self._links.close()
         await self._transport.close()
         await self._storage.close()
 
@@ -177,7 +175,7 @@ class Node:
                 return
             try:
                 effects = event()
-                self.outlook = None if self._stopping else self._replica.serving.reader.outlook()
+                self.outlook = None if self._stopping else self._replica.serving.reader.outlook
                 for effect in effects:
                     self._release(effect)
             except Exception:

@@ -43,6 +43,8 @@ class Status:
     """Writes that were carried out here and wait until enough replicas have them."""
     forwards_under_way: int = 0
     forwards_total: int = 0
+    confirmed_total: int = 0
+    """Answers of other nodes that were given again, as these said that they are still so."""
 
     peers: dict[str, str] = field(default_factory=dict)
     """Each other node by its address: alive, suspect, down or unknown."""

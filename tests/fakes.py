@@ -6,8 +6,9 @@ from twisted.internet.defer import Deferred
 
 from kvsd.insight import Insight
 from kvsd.node import Node
+from kvsd.replication.basis import Confirm
 from kvsd.replication.causality import Dependencies
-from kvsd.replication.reader import Outlook
+from kvsd.replication.key_changes import KeyChanges
 from kvsd.replication.requests import Absent, Found, Get, Outcome, Request, Unassigned
 from kvsd.replication.token import Token, TokenCodec
 from kvsd.status import Status
@@ -71,20 +72,20 @@ class FakeTokens(Tokens):
 
 class FakeNode(Node):
     """
-    Answers every request with ``outcome``, or leaves it open where that is None.
+    Answers every request with ``outcome``, or leaves it open where that is None, as all that is to be confirmed.
 
     ``asked`` has the requests, ``open`` a Deferred for each that was left open, by which tests answer it, ``given_up``
     the requests that were cancelled; ``failure`` is raised by all that is asked.  Where it is ``quiet`` its outlook is the
-    same until tests set another outcome; else it never is.
+    same until tests set another outcome; else it never is; once it is ``stopped`` there is none.
     """
 
     def __init__(self) -> None:
         self.address = "10.0.0.1:8090"
         self.insight: FakeInsight = FakeInsight()
         self.tokens: FakeTokens = FakeTokens()
-        self.quiet = False
-        self._outlook: Outlook = (0, 0, 0, "")
-        """The first number says how many there were."""
+        self.quiet = self.stopped = False
+        self.key_changes = KeyChanges()
+        self._outlook = 0
         self.outcome = Unassigned("it is a fake")
         self.failure: Exception | None = None
         self.asked: list[Request] = []
@@ -102,13 +103,15 @@ class FakeNode(Node):
         self._look_out()
 
     @property
-    def outlook(self) -> Outlook:  # type: ignore[override]
+    def outlook(self) -> int | None:  # type: ignore[override]
+        if self.stopped:
+            return None
         if not self.quiet:
             self._look_out()
         return self._outlook
 
     def _look_out(self) -> None:
-        self._outlook = (self._outlook[0] + 1, 0, 0, "")
+        self._outlook += 1
 
     def read(self, request: Get) -> Outcome | None:
         if self.failure or not isinstance(self.outcome, Found | Absent):
@@ -120,7 +123,7 @@ class FakeNode(Node):
         self.asked.append(request)
         if self.failure:
             raise self.failure
-        if self.outcome is not None:
+        if self.outcome is not None and not isinstance(request, Confirm):
             answered(self.outcome)
         else:
             self.open.append(Deferred())

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from kvsd.replication import basis
 from kvsd.replication import messages as said
 from kvsd.replication import requests as asked
 from kvsd.replication.branches import Forced
@@ -186,13 +187,15 @@ lacks = built(
     silent=st.none() | seconds,
     since=seconds,
 )
+bases = built(basis.Basis, node=addresses, outlook=counts, changes=counts)
 VERDICTS: dict[type[Verdict], st.SearchStrategy[Verdict]] = {
-    asked.Found: built(asked.Found, shard=shards, token=tokens, value=st.binary(max_size=12)),
+    asked.Found: built(asked.Found, shard=shards, token=tokens, value=st.binary(max_size=12), basis=st.none() | bases),
     asked.Written: built(asked.Written, shard=shards, token=tokens, existed=st.booleans(), replicas=counts, of=counts),
     asked.Unconfirmed: built(
         asked.Unconfirmed, shard=shards, token=tokens, existed=st.booleans(), replicas=counts, of=counts
     ),
-    asked.Absent: built(asked.Absent, shard=shards, token=tokens),
+    asked.Absent: built(asked.Absent, shard=shards, token=tokens, basis=st.none() | bases),
+    basis.Confirmed: built(basis.Confirmed, changes=st.none() | counts),
     asked.Unmet: built(asked.Unmet, shard=shards, missing=some(lacks), epoch_needed=epochs, epoch=epochs),
     asked.Unavailable: built(asked.Unavailable, shard=shards),
     asked.Unassigned: built(asked.Unassigned, reason=names),
@@ -274,6 +277,10 @@ MESSAGES: dict[type[Message], st.SearchStrategy[Message]] = {
     said.Outvoted: built(said.Outvoted, epoch=epochs, ballot=ballots),
     said.Forward: built(said.Forward, id=numbers, request=st.one_of(*REQUESTS.values())),
     said.Forwarded: built(said.Forwarded, id=numbers, outcome=st.one_of(*VERDICTS.values())),
+    basis.AskChanges: built(basis.AskChanges, id=numbers, outlook=counts, since=counts),
+    basis.TellChanges: built(
+        basis.TellChanges, id=numbers, outlook=counts, count=counts, changed=st.none() | st.dictionaries(names, counts)
+    ),
     said.AskConfiguration: built(said.AskConfiguration, epoch=epochs),
     said.TellConfiguration: built(said.TellConfiguration, configuration=configurations),
 }

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from kvsd.entries import entries
 from kvsd.replication.effects import DropRow, Keep, SetRow
+from kvsd.replication.key_changes import KeyChanges
 from kvsd.replication.limits import Limits
 from kvsd.replication.placement import TenureSlot
 from kvsd.replication.reading import ENTRY_BYTES
@@ -54,7 +55,7 @@ class LaggingStore(Store):
         self._unsynced: deque[tuple[int, Keep]] = deque()
         self.slots_read: set[TenureSlot] = set()
         """The slots of which anything was listed."""
-        super().__init__(ROLE, RowTable(self._value, self._scan), Limits(cache_bytes=2 * ENTRY_BYTES))
+        super().__init__(ROLE, RowTable(self._value, self._scan), Limits(cache_bytes=2 * ENTRY_BYTES), KeyChanges())
         for row in rows:
             self.put(row)
 

@@ -4,10 +4,11 @@ Whom to ask: the members of a shard in the order in which a request is best put 
 
 from zlib import crc32
 
+from kvsd.replication.configuration import Configuration
 from kvsd.replication.marks import NO_MARKS
 from kvsd.replication.past import Past
 from kvsd.replication.reports import Reports
-from kvsd.replication.requests import CountKeys, Put, Question
+from kvsd.replication.requests import CountKeys, Get, Put, Question
 from kvsd.replication.state import State
 
 TURN_SECONDS = 0.05
@@ -24,6 +25,9 @@ class Candidates:
         self._turns = crc32(state.identity.address.encode())
         """How many turns there were; not all nodes begin with the same member."""
         self._moment = 0
+        self._configuration: Configuration | None = None
+        self._place = 0
+        """This node's among the members of its shard, in that configuration."""
 
     def in_order(self, shard: str, request: Question) -> list[str]:
         """The members to try: those known to have what the request depends on first, otherwise in turns."""
@@ -62,9 +66,12 @@ class Candidates:
         """
         Whose turn it is: requests are spread over the members.
 
-        What comes in one moment goes to one member, as it shares a POST then; with what comes later it is the next one's
-        turn.  But all tries of a request with an id go to the same member.
+        Reads of one node go to one member, as what that one told is confirmed for all of them at once; the members of a
+        shard go to different ones.  What else comes in one moment goes to one member, as it shares a POST then; with what
+        comes later it is the next one's turn.  But all tries of a request with an id go to the same member.
         """
+        if isinstance(request, Get):
+            return self._own_place()
         if isinstance(request, Put) and request.request:
             return crc32(request.request.encode())
         moment = int(self._state.now.monotonic / TURN_SECONDS)
@@ -72,3 +79,12 @@ class Candidates:
             self._moment = moment
             self._turns += 1
         return self._turns
+
+    def _own_place(self) -> int:
+        configuration, me = self._state.configuration, self._state.identity.address
+        if configuration is not self._configuration:
+            self._configuration = configuration
+            member = configuration.member(me) if configuration else None
+            peers = self._state.members(member.shard) if member else []
+            self._place = peers.index(me) if me in peers else crc32(me.encode())
+        return self._place

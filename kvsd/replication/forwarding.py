@@ -78,6 +78,11 @@ class Forwards:
         """How many requests are under way."""
         return len(self._under_way)
 
+    def request(self, number: int) -> Question | None:
+        """The request that was sent on under a number, while it is under way."""
+        forwarding = self._under_way.get(number)
+        return forwarding.request if forwarding else None
+
     # The way there
 
     def start(self, ticket: Ticket, shard: str, request: Question, candidates: list[str], now: Now) -> Outcome | None:

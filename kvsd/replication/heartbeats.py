@@ -6,6 +6,8 @@ nodes have one exchange an interval.  A node whose disk has not finished a write
 acknowledge anything, and its peers should know.
 """
 
+from collections.abc import Collection
+
 from kvsd.replication.causality import Writer
 from kvsd.replication.effects import Now
 from kvsd.replication.founding import Founding
@@ -78,13 +80,13 @@ class Heartbeats:
             meeting=meeting,
         )
 
-    def heard(self, sender: Sender, message: Heartbeat, now: Now) -> bool:
-        """Take in a heartbeat, and answer it where one is about due anyway; says whether its sender has anything new."""
+    def heard(self, sender: Sender, message: Heartbeat, now: Now) -> Collection[str]:
+        """Take in a heartbeat, and answer it where one is about due anyway; gives the shards of which it says anything new."""
         state = self._state
         peer = state.liveness.peers.get(sender.address)
         if peer is None:
             self._answer_stranger(sender.address, now)
-            return False
+            return ()
         if state.epoch == sender.epoch == 1:
             self._founding.learn(message.founded)
         peer.beat(now.monotonic, state.limits.heartbeat_seconds)
@@ -104,7 +106,11 @@ class Heartbeats:
             peer.report(None)
         if peer.told is None or now.monotonic - peer.told > state.limits.heartbeat_seconds / 2:
             self._greet(peer, self.message(now), now)
-        return before != (peer.epoch, peer.vectors, peer.marks)
+        epoch, vectors, marks = before
+        if (epoch, marks, vectors.keys()) != (peer.epoch, peer.marks, peer.vectors.keys()):
+            # Who takes over slots has a say in what is stable of the shards that these come from, too.
+            return state.configuration.shards if state.configuration else ()
+        return [shard for shard, vector in vectors.items() if vector != peer.vectors[shard]]
 
     def _answer_stranger(self, address: str, now: Now) -> None:
         """A node of no shard has nothing to tell, but wants to know who is up; only members answer."""

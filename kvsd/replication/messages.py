@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
 
+from kvsd.replication.basis import AskChanges, TellChanges
 from kvsd.replication.branches import BRANCH_BYTES
 from kvsd.replication.causality import Counter, Dependencies, VersionVector, Writer
 from kvsd.replication.configuration import Configuration
@@ -275,6 +276,8 @@ Message = (
     | Outvoted
     | Forward
     | Forwarded
+    | AskChanges
+    | TellChanges
     | AskConfiguration
     | TellConfiguration
 )

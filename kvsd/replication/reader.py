@@ -2,21 +2,24 @@
 Reading: the version that won, and the client's token, raised by all that this version depends on.
 """
 
+from typing import TypeGuard
+
+from msgspec.structs import replace
+
 from kvsd.replication.assignment import Assignment
+from kvsd.replication.basis import AskChanges, Basis, TellChanges
 from kvsd.replication.causality import join_dependencies
 from kvsd.replication.effects import Now
+from kvsd.replication.lasting import Lasting
 from kvsd.replication.placement import Tenure
 from kvsd.replication.record import Record
-from kvsd.replication.requests import Absent, Found, Get, Outcome
+from kvsd.replication.requests import Absent, Found, Get, Outcome, Verdict
 from kvsd.replication.role import Role
 from kvsd.replication.shown import Shown
 from kvsd.replication.stability import Stability
 from kvsd.replication.state import State
 from kvsd.replication.token import Token
 from kvsd.replication.vetting import Vetting
-
-Outlook = tuple[int, int, int, str]
-"""What the outcomes of reads follow from, by a few numbers."""
 
 
 class Reader:
@@ -28,20 +31,40 @@ class Reader:
         self._vetting = vetting
         self._assignment = Assignment(state)
         self._shown = Shown()
-        self._outlook: Outlook = (0, 0, 0, "")
+        self._lasting = Lasting(state.key_changes)
+        self.outlook = state.identity.boot << 32  # never a number of an earlier run of this process
+        """As long as it is the same, an outcome that lasts does so until its key changes."""
+        self._grounds = (0, 0, "")
 
-    def outlook(self) -> Outlook:
-        """
-        As long as this is the same object, the outcomes of reads that can be had at once stay the same.
+    # What lasts
 
-        They follow from the last write, as all that is kept changes with one; the reports by which tokens leave out what is
-        stable; the configuration in force; and what keeps this node from serving.
+    def look(self) -> None:
         """
-        state = self._state
-        outlook = state.out.written, self._stability.reports, state.epoch, self._assignment.lacking()
-        if outlook != self._outlook:
-            self._outlook = outlook
-        return self._outlook
+        Something has happened: see whether the outlook is another one.
+
+        It hangs on whether all that tokens leave out is stable still, on the configuration in force, and on what keeps this
+        node from serving.
+        """
+        grounds = self._stability.falls, self._state.epoch, self._assignment.lacking()
+        if grounds != self._grounds:
+            self._grounds = grounds
+            self.outlook += 1
+
+    def lasting(self, outcome: Verdict) -> Verdict:
+        """The outcome of a read that could be had at once; with its basis, where it lasts."""
+        if not lasts(outcome):
+            return outcome
+        self.look()
+        return replace(outcome, basis=Basis(self._state.identity.address, self.outlook, self._state.key_changes.count))
+
+    def changes_since(self, message: AskChanges) -> TellChanges:
+        """What a node is told that wants to confirm what this one told it."""
+        self.look()
+        changes = self._state.key_changes
+        changed = changes.after(message.since) if message.outlook == self.outlook else None
+        return TellChanges(message.id, self.outlook, changes.count, changed)
+
+    # Reading
 
     def at_once(self, request: Get, now: Now) -> Outcome | None:
         """
@@ -49,6 +72,10 @@ class Reader:
 
         None where it takes more than that, if only to say why it is refused.
         """
+        return self._lasting.again(request, self.outlook, self._state.clock.latest) or self.anew(request, now)
+
+    def anew(self, request: Get, now: Now) -> Outcome | None:
+        """The same, from the row."""
         role = None if self._assignment.lacking() else self._assignment.role_of(request.key)
         if role is None:
             return None
@@ -75,7 +102,10 @@ class Reader:
         seen = self.having_seen(token, row.record)
         if row.record.value is None:
             return Absent(role.shard, seen), position
-        return self._shown.keep(name, row, token, Found(role.shard, seen, row.record.value), reports), position
+        found = self._shown.keep(name, row, token, Found(role.shard, seen, row.record.value), reports)
+        if not (position or seen.dependencies) and token.hlc <= row.record.hlc:
+            self._lasting.keep(key, found, self.outlook)
+        return found, position
 
     def having_seen(self, token: Token, record: Record) -> Token:
         """The token of a client that was shown a record: its dot and all that it depends on, without what is stable."""
@@ -86,3 +116,12 @@ class Reader:
         if record.dependencies:
             join_dependencies(seen, unstable(record.dependencies))
         return Token(max(token.epoch, record.epoch, self._state.epoch), max(token.hlc, record.hlc), seen)
+
+
+def lasts(outcome: Verdict) -> TypeGuard[Found | Absent]:
+    """
+    Whether the outcome of a read stays the same, with the same outlook, until its key changes.
+
+    It does so unless its token names writes: they may be left out later.
+    """
+    return (isinstance(outcome, Found) or isinstance(outcome, Absent)) and not outcome.token.dependencies  # noqa: SIM101 - faster

@@ -19,9 +19,11 @@ from collections.abc import Iterable, Sequence
 from kvsd.replication.acknowledging import Acknowledging
 from kvsd.replication.administration import Administration
 from kvsd.replication.antientropy import AntiEntropy
+from kvsd.replication.basis import AskChanges, Confirm, TellChanges
 from kvsd.replication.broadcast import Broadcast
 from kvsd.replication.concern import Concerns
 from kvsd.replication.configuration import Configuration
+from kvsd.replication.confirming import Confirmations
 from kvsd.replication.consensus import Consensus, newly_given_up
 from kvsd.replication.duties import Duties
 from kvsd.replication.effects import Effect, Now, Ticket
@@ -84,6 +86,7 @@ class Replica:
         self.serving = Serving(self.state, self.stability, self.broadcast, self.concerns)
         self.waiting = Waiting(self.state, self.serving, self.concerns, self.antientropy)
         self.forwards = Forwards(self.state)
+        self.confirmations = Confirmations(self.state)
         self.routing = Routing(self.state, self.serving, self.concerns, self.waiting, self.forwards)
         self.exports = Exports(self.state)
         self.imports = Imports(self.state, self.broadcast, self.exports)
@@ -122,10 +125,13 @@ class Replica:
                 self.state.out.answer(ticket, Unassigned(self.state.fenced))
             elif isinstance(request, Put) or isinstance(request, Get) or isinstance(request, CountKeys):  # noqa: SIM101 - faster
                 self.routing.route(ticket, request, now)
+            elif isinstance(request, Confirm):
+                self.confirmations.ask(ticket, request)
             else:
                 self.administration.ask(ticket, request, now.monotonic)
                 if self.succession.begin(now):
                     self._follow(now)
+        self.confirmations.send(now)
         return self._effects()
 
     def cancel(self, ticket: Ticket) -> list[Effect]:
@@ -133,6 +139,7 @@ class Replica:
         self.waiting.cancel(ticket)
         self.concerns.cancel(ticket)
         self.forwards.cancel(ticket)
+        self.confirmations.cancel(ticket)
         self.administration.cancel(ticket)
         return self._effects()
 
@@ -176,13 +183,17 @@ class Replica:
                 self.routing.end(self.forwards.answered(sender.address, message, now), now)
             case Forward():
                 self.routing.carry_out(Remote(sender.address, message.id), message.request, now)
+            case AskChanges():
+                self.state.out.send(sender.address, self.serving.reader.changes_since(message), after=0)
+            case TellChanges():
+                self.confirmations.told(sender.address, message)
             case Bind():
                 self.founding.bind(sender)
             case Bound():
                 self.founding.bound(sender, message)
             case Heartbeat():
-                if self.heartbeats.heard(sender, message, now):
-                    self.stability.refresh()
+                if news := self.heartbeats.heard(sender, message, now):
+                    self.stability.refresh(about=news)
                 self.concerns.reported()
             case Announce():
                 self.membership.announce(sender, now.monotonic)
@@ -237,6 +248,7 @@ class Replica:
         self.concerns.tick(now)
         for ended in self.forwards.tick(now):
             self.routing.end(ended, now)
+        self.confirmations.tick(now)
         if state.fenced:
             return self._effects()
         self.stability.tick(now.monotonic)
@@ -284,6 +296,7 @@ class Replica:
         self.state.out.note("peer-suspected", peer=peer)
         self.antientropy.abandon(peer)
         self.imports.abandon(peer)
+        self.confirmations.failed(peer)
         for ended in self.forwards.failed(peer, now):
             self.routing.end(ended, now)
 
@@ -310,6 +323,7 @@ class Replica:
         return self._effects()
 
     def _effects(self) -> list[Effect]:
+        self.serving.reader.look()
         if self.state.out.is_empty():
             return []
         self.broadcast.send()

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from kvsd.replication.basis import Basis, Confirm, Confirmed
 from kvsd.replication.record import RequestId
 from kvsd.replication.token import Stamp, Token
 
@@ -119,18 +120,21 @@ Question = Get | Put | CountKeys
 """What nodes ask each other for their clients."""
 Change = AddNode | RemoveNode | ForgetNode | GiveUp | AddMember | Reshard | AbortReshard
 """What changes the configuration."""
-Request = Get | Put | CountKeys | AddNode | RemoveNode | ForgetNode | GiveUp | AddMember | Reshard | AbortReshard
+Request = (
+    Get | Put | Confirm | CountKeys | AddNode | RemoveNode | ForgetNode | GiveUp | AddMember | Reshard | AbortReshard
+)
 
 
 # What they are answered.
 
 
 class Found(Struct, frozen=True, array_like=True, tag=True):
-    """The key's value, as JSON text."""
+    """The key's value, as JSON text; with a ``basis`` where it was told by another node and may be told again."""
 
     shard: str
     token: Token
     value: bytes
+    basis: Basis | None = None
 
 
 class Written(Struct, frozen=True, array_like=True, tag=True):
@@ -158,10 +162,11 @@ class Unconfirmed(Struct, frozen=True, array_like=True, tag=True):
 
 
 class Absent(Struct, frozen=True, array_like=True, tag=True):
-    """The key has no value; nothing was changed."""
+    """The key has no value; nothing was changed.  The ``basis`` is as in Found."""
 
     shard: str
     token: Token
+    basis: Basis | None = None
 
 
 class MissingWrite(Struct, frozen=True, array_like=True):
@@ -255,6 +260,7 @@ Outcome = (
     | Written
     | Unconfirmed
     | Absent
+    | Confirmed
     | Unmet
     | Unavailable
     | Unassigned

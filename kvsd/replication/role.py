@@ -29,6 +29,7 @@ from kvsd.replication.effects import (
 )
 from kvsd.replication.hlc import HybridClock
 from kvsd.replication.holdback import HoldBack
+from kvsd.replication.key_changes import KeyChanges
 from kvsd.replication.limits import Limits
 from kvsd.replication.marks import NO_MARKS, Marks
 from kvsd.replication.messages import PullRows
@@ -45,7 +46,8 @@ class Role:
     """
     The state of one replica; ``writer`` is the name under which it writes and is kept on disk.
 
-    Its rows are kept under the name ``place``, which is its own unless it is given; ``shelf`` has those that are durable.
+    Its rows are kept under the name ``place``, which is its own unless it is given; ``shelf`` has those that are durable;
+    in ``key_changes`` is noted which of them change.
     """
 
     def __init__(
@@ -56,9 +58,9 @@ class Role:
         limits: Limits,
         place: Writer = b"",
         shelf: Shelf = EMPTY_SHELF,
+        key_changes: KeyChanges | None = None,
     ) -> None:
-        self.shard = shard
-        self.writer = writer
+        self.shard, self.writer = shard, writer
         self.place = place or writer
         self.vector: VersionVector = {}
         self.durable: VersionVector = {}
@@ -76,7 +78,7 @@ class Role:
         self._sweep: list[TenureSlot] = []
         """The slots whose rows are not needed any more."""
         self.collected = Collected(limits.collected)
-        self.store = Store(self.place, shelf, limits)
+        self.store = Store(self.place, shelf, limits, key_changes or KeyChanges())
         self.log = OpLog()
         self.holdback = HoldBack(limits.holdback_ops, limits.holdback_bytes)
         self._clock = clock
@@ -132,6 +134,7 @@ class Role:
         """Have the rows of a copy that is whole, and give it those that were here; :meth:`absorb` is to follow."""
         self.place, copy.place = copy.place, self.place
         self.store, copy.store = copy.store, self.store
+        self.store.changes.note_all()
         self.sweep_anew(self.keeps)
         yield from copy.changes(position)
 

@@ -12,6 +12,7 @@ from kvsd.replication.outbox import Asker, Remote
 from kvsd.replication.requests import (
     Counted,
     CountKeys,
+    Get,
     KeyRequest,
     Outcome,
     Question,
@@ -128,6 +129,8 @@ class Routing:
         attempt = self._serving.attempt(role, request, now)
         if isinstance(attempt.outcome, Unmet):
             self._waiting.add(asker, role, request, attempt.outcome, now)
+        elif isinstance(request, Get) and not attempt.after:
+            self._state.out.answer(asker, self._serving.reader.lasting(attempt.outcome))
         else:
             self._concerns.answer(asker, role, request, attempt, now)
 

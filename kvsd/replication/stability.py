@@ -7,9 +7,10 @@ only from members that are on the same configuration; while one is missing, noth
 Shoker: "Pure Operation-Based Replicated Data Types", arXiv 1710.04469.)
 """
 
+from collections.abc import Collection
 from itertools import islice
 
-from kvsd.replication.causality import Dependencies, VersionVector, meet
+from kvsd.replication.causality import Dependencies, VersionVector, dominates, meet
 from kvsd.replication.effects import DropOps
 from kvsd.replication.marks import Final, Marks
 from kvsd.replication.placement import slot_of
@@ -31,15 +32,25 @@ class Stability:
         self._reports = Reports(state)
         self._known: dict[str, VersionVector] = {}
         self.reports = 0
-        """How often reports may have changed: while that stays the same, so does what is stable."""
+        """How often reports changed what is stable: while that stays the same, so does what tokens leave out."""
+        self.falls = 0
+        """How often something was not stable any more: while that stays the same, what tokens left out is left out."""
         self._marks: list[Marks] = []
         """This node's own, as they were when that was last looked at."""
         self._cleaned: float | None = None
 
-    def refresh(self) -> None:
-        """Reports have changed."""
-        self._known.clear()
-        self.reports += 1
+    def refresh(self, about: Collection[str] | None = None) -> None:
+        """Reports may have changed, or whose reports count; those about some shards only, where these are given."""
+        shards = self._state.configuration.shards if self._state.configuration else {}
+        known = {
+            shard: self.reported(shard) if about is None or shard in about else before
+            for shard, before in self._known.items()
+            if shard in shards
+        }
+        if known != self._known:
+            self.reports += 1
+            self.falls += not all(dominates(known.get(shard, {}), before) for shard, before in self._known.items())
+            self._known = known
 
     def synced(self) -> None:
         """More of this node's own is durable.  More writes have time until the next reports; other marks may say less."""
@@ -111,11 +122,7 @@ class Stability:
         """From time to time truncate logs and drop tombstones; at once again where there was more than is done at a time."""
         state = self._state
         if self._cleaned is None or now - self._cleaned >= state.limits.upkeep_seconds:
-            # It hangs on a little more than the reports of others: on what this node has itself, for one.
-            known = {shard: self.reported(shard) for shard in self._known}
-            if known != self._known:
-                self._known = known
-                self.reports += 1
+            self.refresh()  # it hangs on a little more than the reports of others: on what this node has itself, for one
             is_clean = [self._clean(role) for role in state.roles.values()]
             self._cleaned = now if all(is_clean) else None
 

@@ -12,6 +12,7 @@ from kvsd.replication.configuration import Configuration, Member
 from kvsd.replication.durability import Durability
 from kvsd.replication.effects import Now, SetBindings, SetConfiguration
 from kvsd.replication.hlc import HybridClock
+from kvsd.replication.key_changes import KeyChanges
 from kvsd.replication.limits import Limits
 from kvsd.replication.liveness import Liveness
 from kvsd.replication.outbox import Outbox
@@ -46,7 +47,9 @@ class State:
         self.identity = identity
         self.limits = limits
         self.clock = HybridClock()
-        self.new_role = partial(Role, clock=self.clock, limits=limits, shelf=shelf)
+        self.key_changes = KeyChanges()
+        """Of the rows of all roles."""
+        self.new_role = partial(Role, clock=self.clock, limits=limits, shelf=shelf, key_changes=self.key_changes)
         """Makes a role, of a shard and a writer."""
         self.out = Outbox()
         self.liveness = Liveness(identity.address, limits)

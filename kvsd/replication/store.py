@@ -11,6 +11,7 @@ from itertools import islice
 from kvsd.replication.causality import Writer
 from kvsd.replication.copies import Copies, Place
 from kvsd.replication.counts import Count, Counts
+from kvsd.replication.key_changes import KeyChanges
 from kvsd.replication.limits import Limits
 from kvsd.replication.placement import TenureSlot, slot_of
 from kvsd.replication.reading import Reading
@@ -22,13 +23,15 @@ class Store:
     """
     Rows by tenure and key, with the tombstones among them; ``role`` is the replica's name on the shelf.
 
-    Whatever changes is given the position of the write that keeps it, and counts as fresh until that is durable.
+    Whatever changes is given the position of the write that keeps it, and counts as fresh until that is durable; its key
+    is noted in ``changes``.
     """
 
-    def __init__(self, role: Writer, shelf: Shelf, limits: Limits) -> None:
+    def __init__(self, role: Writer, shelf: Shelf, limits: Limits, changes: KeyChanges) -> None:
         self.reading = Reading(role, shelf, limits.cache_bytes)
         self.get = self.reading.get
         """Finds the row of a key in a tenure, a tombstone too; None if there is none."""
+        self.changes = changes
         self.copies = Copies(limits.copy_changes, limits.copy_ticks)
         self.counts = Counts()
         self.tombstones: dict[RowKey, Row] = {}
@@ -93,6 +96,7 @@ class Store:
     def _set(self, key: RowKey, before: Row | None, after: Row | None, position: int) -> None:
         """One row takes the place of another."""
         self.reading.set(key, after, position)
+        self.changes.note(key[1])
         if before is None or after is None or _value_bytes(before) != _value_bytes(after):
             was, now = _live_bytes(before), _live_bytes(after)
             rows, live = (after is not None) - (before is not None), bool(now) - bool(was)

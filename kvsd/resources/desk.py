@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from kvsd.metrics import Metrics
 from kvsd.node import Node, nothing
+from kvsd.replication.basis import Basis, Confirm, Confirmed
 from kvsd.replication.requests import Get, KeyRequest, Outcome, Overloaded
 from kvsd.resources.asking import Said, preferred_wait, read_request
 from kvsd.resources.door import Rejected, Reply, RequestLimits, internal_error, too_large
@@ -63,6 +64,55 @@ class Desk:
         self.count(verb, label, self.seconds() - started)
         tell(reply)
         return label
+
+    def confirm(self, key: str, basis: Basis, tell: Callable[[int | None], None]) -> "Confirmation | None":
+        """
+        Find out whether another node's answer to a read of a key is still so; None where that can't be asked.
+
+        ``tell`` gets the number of changes after which it is, or None, once: later, or not at all if the confirmation is
+        cancelled before.  It may not raise.
+        """
+        if self.under_way >= self.limits.in_flight:
+            return None
+        confirmation = Confirmation(self)
+        try:
+            confirmation.forget = self.node.submit(Confirm(key, basis), confirmation.hear)
+        except Exception:
+            confirmation.end()  # who asks anew instead is told what is wrong
+        if confirmation.over:
+            return None
+        confirmation.tell = tell
+        return confirmation
+
+
+class Confirmation(Struct, eq=False):
+    """A question to the node that is under way."""
+
+    _desk: Desk
+    over: bool = False
+    forget: Callable[[], None] = nothing
+    """Tells the node that nobody waits any more."""
+    tell: Callable[[int | None], None] = lambda _: None
+    """Is told what came of it, where that was not so at once."""
+
+    def __post_init__(self) -> None:
+        self._desk.under_way += 1
+
+    def hear(self, outcome: Outcome) -> None:
+        """The node has an outcome."""
+        self.end()
+        self.tell(outcome.changes if isinstance(outcome, Confirmed) else None)
+
+    def cancel(self) -> None:
+        """The client has hung up."""
+        if not self.over:
+            self.forget()
+            self.end()
+
+    def end(self) -> None:
+        """It is not under way any more."""
+        self.over = True
+        self._desk.under_way -= 1
 
 
 class Call(Struct, eq=False):

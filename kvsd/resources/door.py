@@ -26,6 +26,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
+from kvsd.replication.basis import Basis
 from kvsd.replication.requests import Concern
 
 T = TypeVar("T")
@@ -80,6 +81,10 @@ class Reply(Struct, frozen=True, gc=False):
     body: bytes
     headers: Headers = ()
     content_type: bytes = JSON
+    lasts: bool = False
+    """Whether it is said again to the same request, by the node whose outlook stays the same, until the key changes."""
+    basis: Basis | None = None
+    """What that rests on, where another node told it."""
 
 
 class Rejected(Exception):

@@ -18,7 +18,7 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from typing_extensions import override
 
-from kvsd.resources.desk import Call, Desk
+from kvsd.resources.desk import Call, Confirmation, Desk
 from kvsd.resources.door import Reply, internal_error
 from kvsd.resources.framing import Framing, Whole
 from kvsd.resources.peer import hear
@@ -28,9 +28,6 @@ from kvsd.resources.site import BoundedSite, Channel
 
 MAX_UNSENT_BYTES = 64 * 1024
 """How much is answered to pipelined requests before that is handed to the transport, which may then say: enough."""
-
-STEADY = frozenset({"found", "absent"})
-"""The words for answers to reads that stay the same until the next event."""
 
 _G = ord("G")
 """What a read begins with, and nothing else that is for the lane."""
@@ -64,7 +61,9 @@ class LaneChannel(Channel):
         self._framing = Framing(lane.desk.limits.max_body_bytes)
         self._request: Whole | None = None
         """The request in the lane."""
-        self._call: Call | None = None
+        self._head = b""
+        """Its bytes, where it is a read without a body."""
+        self._call: Call | Confirmation | None = None
         """What it asks of the node, where that takes its time."""
         self._held: list[bytes] = []
         """A request for the lane of whose body some is still to come."""
@@ -111,20 +110,24 @@ class LaneChannel(Channel):
         request: Whole | int | None = None
         while at < size and not self._waitingForTransport:
             head = data[at : data.find(b"\r\n\r\n", at) + 4] if data[at] == _G else b""
-            if head and (given := recent.get(head)):
+            given = recent.get(head) if head else None
+            if given is not None and given.basis is None:
                 at += len(head)
-                self._give(given)
+                self._unsent.append(given.answer)
+                self._unsent_bytes += len(given.answer)
+                self.lane.desk.count("GET", given.label, self.lane.seconds() - self._heard)
+            elif given is not None and self._confirm(head, given):
+                at += len(head)
+                break
             else:
                 request = self._framing.read(data, at)
                 if not isinstance(request, Whole):
                     break
-                at, answers = request.end, len(self._unsent)
-                label = self._serve(request)
+                at = request.end
+                self._head = b"" if request.body else head
+                self._serve(request)
                 if self._call is not None:
                     break
-                is_plain = head and not request.body and label in STEADY
-                if is_plain and len(self._unsent) > answers and not self.site.access_log:
-                    recent.keep(head, label, self._unsent[-1])
             if self._unsent_bytes > MAX_UNSENT_BYTES:
                 self._send()
         self._send()
@@ -159,23 +162,33 @@ class LaneChannel(Channel):
 
     # Answers go out
 
-    def _give(self, given: Given) -> None:
-        """Give an answer that was given before."""
-        self._unsent.append(given.answer)
-        self._unsent_bytes += len(given.answer)
-        self.lane.desk.count("GET", given.label, self.lane.seconds() - self._heard)
+    def _confirm(self, head: bytes, given: Given) -> bool:
+        """Have an answer that another node gave confirmed by it, to give it again then; says whether that is under way."""
 
-    def _serve(self, request: Whole) -> str:
-        """Have a request answered; returns how it was, if that is done already."""
+        def told(changes: int | None) -> None:
+            try:
+                if changes is None:
+                    self.lane.recent.forget(head)
+                    self._go_on(again=head)
+                else:
+                    self.lane.desk.count("GET", given.label, self.lane.seconds() - self._heard)
+                    self._go_on(self.lane.recent.confirmed(given, changes))
+            except Exception:
+                _abort(self.transport)
+
+        assert given.basis is not None, "another node gave it"
+        self._call = self.lane.desk.confirm(given.key, given.basis, told)
+        return self._call is not None
+
+    def _serve(self, request: Whole) -> None:
+        """Have a request answered, at once or later."""
         self._request = request
         if not request.verb:
             self._tell(_heard(self.lane.desk, request.body))
-            return ""
+            return
         call = self.lane.desk.ask(request.verb, request.key, request.said, request.body, self._tell)
-        if isinstance(call, str):
-            return call
-        self._call = call
-        return ""
+        if not isinstance(call, str):
+            self._call = call
 
     def _tell(self, reply: Reply) -> None:
         """A request is answered; if it took its time, the next ones follow."""
@@ -183,27 +196,29 @@ class LaneChannel(Channel):
             answer = self.lane.encode(reply)
             if self.site.access_log:
                 self._log_answer(reply.status)
+            elif reply.lasts and self._head and (self._call is None or reply.basis):
+                assert self._request is not None, "a request is being answered"
+                self.lane.recent.keep(self._head, self._request.key, reply, answer)
             if self._call is not None:
                 self._go_on(answer)
             else:
                 self._unsent.append(answer)
                 self._unsent_bytes += len(answer)
         except Exception:
-            # Whoever tells is in the middle of an event of the node, which is not to blame.
-            _log.failure("a connection failed")
-            self.transport.abortConnection()
+            _abort(self.transport)
 
-    def _go_on(self, answer: bytes) -> None:
-        """The request that took its time has its answer: send that, and see to what came meanwhile."""
+    def _go_on(self, answer: bytes = b"", again: bytes = b"") -> None:
+        """The request that took its time has its answer, or is to be taken again; then see to what came meanwhile."""
         self._call = None
         self._handlingRequest = False
         self._heard = self.lane.seconds()
-        self._write(answer)
-        if self._dataBuffer:
-            data, self._dataBuffer = b"".join(self._dataBuffer), []
-            if not self._waitingForTransport:  # of much data, only some was taken
+        if answer:
+            self._write(answer)
+        if again or self._dataBuffer:
+            late, self._dataBuffer = self._dataBuffer, []
+            if late and not self._waitingForTransport:  # of much data, only some was taken
                 self._networkProducer.resumeProducing()
-            self._take(data)
+            self._take(b"".join((again, *late)))
         elif self._waitingForTransport:
             self.wait_for_reader()
 
@@ -247,6 +262,12 @@ class LaneChannel(Channel):
             self._held = []
             self._late.cancel()
         super().connectionLost(reason)
+
+
+def _abort(transport: Any) -> None:
+    """Let go of a connection that failed: whoever tells it something is in an event of the node, which is not to blame."""
+    _log.failure("a connection failed")
+    transport.abortConnection()
 
 
 def _heard(desk: Desk, body: bytes) -> Reply:

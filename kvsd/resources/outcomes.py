@@ -8,7 +8,10 @@ from typing import Final
 
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 from msgspec.json import Encoder
+from msgspec.structs import replace
 
+from kvsd.replication.basis import Confirmed
+from kvsd.replication.reader import lasts
 from kvsd.replication.requests import (
     Absent,
     Begun,
@@ -98,13 +101,13 @@ def key_answer(asked: KeyRequest, outcome: Outcome, encode: EncodeToken) -> Answ
             durability = _durability(outcome) if outcome.of else UNSET
             return result, _carried_out(result, UNSET, durability, outcome, encode)
         case Found():
-            return "found", _carried_out("found", Raw(outcome.value), UNSET, outcome, encode)
+            return "found", _lasting(_carried_out("found", Raw(outcome.value), UNSET, outcome, encode), outcome)
         case Unconfirmed():
             return "unconfirmed", _unconfirmed_reply(outcome, encode)
         case Absent():
             token = encode(outcome.token)
             fields = {"error": _ABSENT, "causal-metadata": token, "shard-id": outcome.shard}
-            return "absent", json_reply(404, fields, _token_header(token))
+            return "absent", _lasting(json_reply(404, fields, _token_header(token)), outcome)
         case Unmet():
             return "unmet", _unmet_reply(asked, outcome, encode)
         case _:
@@ -130,7 +133,7 @@ def refusal(outcome: Outcome) -> Answer:
             return "unknown", error_reply(404, outcome.reason)
         case Conflict():
             return "conflict", error_reply(409, outcome.reason)
-        case Found() | Written() | Unconfirmed() | Absent() | Unmet() | Counted() | Changed() | Begun():
+        case Found() | Written() | Unconfirmed() | Absent() | Confirmed() | Unmet() | Counted() | Changed() | Begun():
             raise AssertionError(f"{type(outcome).__name__} is no answer to what was asked")
 
 
@@ -152,6 +155,11 @@ def _carried_out(
     token = encode(outcome.token)
     body = _encode(_CarriedOut(result, value, durability, token, outcome.shard))
     return Reply(201 if result == "created" else 200, body, _token_header(token))
+
+
+def _lasting(reply: Reply, outcome: Found | Absent) -> Reply:
+    """The reply to a read, which may be given again."""
+    return replace(reply, lasts=True, basis=outcome.basis) if lasts(outcome) else reply
 
 
 def _unconfirmed_reply(outcome: Unconfirmed, encode: EncodeToken) -> Reply:

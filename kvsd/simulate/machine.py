@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import NamedTuple
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 
 from kvsd.claim import BOOT_BITS, claim, row_table
 from kvsd.node import Node
@@ -20,6 +20,7 @@ from kvsd.replication.token import TokenError
 from kvsd.simulate.clock import Actor, ActorClock, Clock
 from kvsd.simulate.disk import DAMAGED, FULL, SYNC_FAILED, Disk, SimulatedStorage, Tables
 from kvsd.simulate.door import Answer, Ask, Call, malformed, read_ask, tell
+from kvsd.simulate.memory import Memory
 from kvsd.simulate.monitor import Monitor
 from kvsd.simulate.network import Network, SimulatedTransport
 from kvsd.simulate.trace import Trace
@@ -73,6 +74,7 @@ class Run(Actor):
         self.replica = WatchedReplica(identity, world.limits, row_table(storage), world.monitor)
         transport = SimulatedTransport(world.network, self, address)
         self.node = Node(self.replica, ActorClock(world.clock, self), wall_ms, storage, transport, SECRET, died)
+        self._memory = Memory(self.node, self.replica, world.monitor)
 
     def begin(self, founding: Configuration | None, seeds: Iterable[str]) -> None:
         """Take up what the disk knows, or found a cluster, or look for one."""
@@ -97,8 +99,10 @@ class Run(Actor):
             self._calls.pop(call)
             call.end(malformed(error))
             return
-        found = self.node.read(request) if isinstance(request, Get) else None
-        outcome = succeed(found) if found else self.node.ask(request)
+        if isinstance(request, Get):
+            outcome = Deferred.fromCoroutine(self._memory.read(request))
+        else:
+            outcome = self.node.ask(request)
         call.asked(outcome)
         outcome.addCallbacks(lambda outcome: self._answer(call, outcome), lambda _: self._calls.pop(call, None))
         outcome.addErrback(lambda failure: self._monitor.accuse("no-exception", failure.getTraceback()))

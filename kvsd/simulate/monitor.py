@@ -4,6 +4,7 @@ The monitor of a run: shown every event and every effect of every replica, it ha
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from kvsd.replication.basis import Confirm
 from kvsd.replication.effects import Effect, Keep, Note, Reply, Send, Write
 from kvsd.replication.messages import Forwarded, Message, Sender
 from kvsd.replication.record import Row
@@ -55,11 +56,14 @@ class Invariant:
     def answered(self, replica: Replica, outcome: Outcome) -> None:
         """A client is told an outcome by its node."""
 
+    def confirmed(self, replica: Replica, request: Confirm, changes: int) -> None:
+        """A replica says that what another one told is still so, after so many changes there."""
+
     def ticked(self, replica: Replica) -> None:
         """Time has passed at a replica."""
 
 
-HOOKS = ("started", "wrote", "synced", "hears", "decided", "answered", "ticked")
+HOOKS = ("started", "wrote", "synced", "hears", "decided", "answered", "confirmed", "ticked")
 """The methods of an invariant."""
 
 
@@ -114,6 +118,11 @@ class Monitor:
         """Time has passed at a replica."""
         for invariant in self._concerned["ticked"]:
             invariant.ticked(replica)
+
+    def confirmed(self, replica: Replica, request: Confirm, changes: int) -> None:
+        """What another replica told is said to be still so."""
+        for invariant in self._concerned["confirmed"]:
+            invariant.confirmed(replica, request, changes)
 
     def answered(self, replica: Replica, outcome: Outcome) -> None:
         """A client is told an outcome."""

@@ -9,7 +9,7 @@ from kvsd.replication.effects import Effect, Now, Reply, Ticket
 from kvsd.replication.limits import Limits
 from kvsd.replication.liveness import Fate
 from kvsd.replication.messages import Message, Sender
-from kvsd.replication.reader import Outlook, Reader
+from kvsd.replication.reader import Reader, lasts
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Get, Outcome, Request
 from kvsd.replication.saved import Saved
@@ -27,23 +27,27 @@ class WatchedReader(Reader):
     def __init__(self, replica: "WatchedReplica") -> None:
         super().__init__(replica.state, replica.stability, replica.serving.vetting)
         self._replica = replica
-        self._last: tuple[Outlook, Get, Outcome] | None = None
+        self._last: tuple[int, int, Get, Outcome] | None = None
+        """The outlook and the number of changes of keys at the last read whose outcome lasts, and that."""
 
     def at_once(self, request: Get, now: Now) -> Outcome | None:
         """A client asks for what can be told at once."""
         outcome = super().at_once(request, now)
         if outcome is not None:
             self._replica.show([Reply(0, NOBODY, outcome)])
-            self._last = self.outlook(), request, outcome
+            if lasts(outcome):
+                self._last = self.outlook, self._replica.state.key_changes.count, request, outcome
         return outcome
 
     def fault(self) -> str:
-        """How the last read would have another outcome by now, although the outlook is the same; empty if it would not."""
-        if self._last is None or self._last[0] != self.outlook():
+        """How an outcome that is to last would be another by now; empty if it would not, or need not be the same."""
+        if self._last is None:
             return ""
-        _, request, outcome = self._last
-        again = super().at_once(request, self._replica.state.now)
-        return "" if again is None or again == outcome else f"{request.key}: {outcome} and then {again}"
+        outlook, changes, request, outcome = self._last
+        if outlook != self.outlook or not self._replica.state.key_changes.unchanged(request.key, changes):
+            return ""
+        again = self.anew(request, self._replica.state.now)
+        return "" if again == outcome else f"{request.key}: {outcome} and then {again}"
 
 
 class WatchedReplica(Replica):

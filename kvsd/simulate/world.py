@@ -18,6 +18,7 @@ from kvsd.simulate.invariants.consensus import Votes
 from kvsd.simulate.invariants.delivery import Delivery
 from kvsd.simulate.invariants.durability import Concerns, Durability, Stability
 from kvsd.simulate.invariants.honesty import Bounds, Honesty
+from kvsd.simulate.invariants.lasting import Lasting
 from kvsd.simulate.invariants.promptness import Promptness
 from kvsd.simulate.invariants.repair import Repair
 from kvsd.simulate.invariants.repeats import Repeats
@@ -34,6 +35,7 @@ INVARIANTS = (
     Delivery,
     Durability,
     Stability,
+    Lasting,
     Concerns,
     Stamps,
     Collection,

@@ -579,7 +579,7 @@ class HonestyTests(MonitorTests):
         self.assert_accused()
         self.anna.state.limits = replace(self.anna.state.limits, waiters=-1, forwards=-1, concerns=-1, holdback_ops=-1)
         self.monitor.ticked(self.anna)
-        self.assert_accused(*["bounds"] * 4)
+        self.assert_accused(*["bounds"] * 5)
 
 
 class AccusationTests(MonitorTests):

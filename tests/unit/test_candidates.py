@@ -1,9 +1,9 @@
-"""Whom a request is put to: for a moment the same member, in the long run each of them."""
+"""Whom a request is put to: reads to one member, all else for a moment to the same one and in the long run to each."""
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.replication.candidates import TURN_SECONDS, Candidates
-from kvsd.replication.requests import Get, Put
+from kvsd.replication.requests import CountKeys, Get, Put, Question
 from kvsd.replication.token import EMPTY
 from tests.pure import PureCluster
 
@@ -18,7 +18,7 @@ class CandidatesTests(SynchronousTestCase):
         states = [self.cluster.sites[asker].replica.state for asker in self.askers]
         self.candidates = [Candidates(state) for state in states]
 
-    def firsts(self, request: Get | Put) -> list[str]:
+    def firsts(self, request: Question) -> list[str]:
         """Whom each node asks first, in a row of moments."""
         firsts: list[str] = []
         for _ in range(30):
@@ -29,9 +29,19 @@ class CandidatesTests(SynchronousTestCase):
                 firsts += now
         return firsts
 
+    def test_reads(self) -> None:
+        """A node puts reads to one member, and each node of a shard to another one; where that is down, to the next."""
+        firsts = self.firsts(Get(self.key, EMPTY))[: len(self.askers)]
+        self.assertEqual(set(firsts), set(self.members))
+        self.assertEqual(firsts, self.firsts(Get(self.key, EMPTY))[-len(self.askers) :])
+        self.cluster.isolate(firsts[0])
+        self.cluster.run(3.0)
+        seconds = self.firsts(Get(self.key, EMPTY))
+        self.assertNotIn(firsts[0], seconds)
+
     def test_turns(self) -> None:
         """In one moment a node asks the same member again and again; after some time it has asked all of them alike."""
-        firsts = self.firsts(Get(self.key, EMPTY))
+        firsts = self.firsts(CountKeys("s0"))
         for number in range(len(self.askers)):
             mine = firsts[number :: len(self.askers)]
             for member in self.members:
@@ -43,14 +53,14 @@ class CandidatesTests(SynchronousTestCase):
             firsts = set()
             for _ in range(6):
                 self.cluster.run(every * TURN_SECONDS)
-                firsts.add(self.candidates[0].in_order("s0", Get(self.key, EMPTY))[0])
+                firsts.add(self.candidates[0].in_order("s0", CountKeys("s0"))[0])
             self.assertEqual(firsts, set(self.members))
 
     def test_others_ask_others(self) -> None:
         """Not all nodes begin with the same member."""
         for candidates in self.candidates:
-            candidates.in_order("s0", Get(self.key, EMPTY))
-        self.assertGreater(len({c.in_order("s0", Get(self.key, EMPTY))[0] for c in self.candidates}), 1)
+            candidates.in_order("s0", CountKeys("s0"))
+        self.assertGreater(len({c.in_order("s0", CountKeys("s0"))[0] for c in self.candidates}), 1)
 
     def test_retries(self) -> None:
         """All tries of a request with an id go to the same member, whoever sends them."""

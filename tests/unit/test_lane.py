@@ -7,7 +7,8 @@ from twisted.web.http import HTTPChannel
 from typing_extensions import override
 
 from kvsd.metrics import Metrics
-from kvsd.replication.requests import Absent, Found, Get, Put, Written
+from kvsd.replication.basis import Basis, Confirm, Confirmed
+from kvsd.replication.requests import Absent, Found, Get, Put, Unassigned, Written
 from kvsd.replication.token import EMPTY
 from kvsd.resources.door import Reply, RequestLimits
 from kvsd.resources.lane import LaneChannel
@@ -206,6 +207,95 @@ class AgainTests(LaneCase):
         data = request_bytes("GET", "/kvs/" + "k" * 51)
         self.assertEqual([answer[:3] for answer in self.answers_to(data, 2)], [b"400", b"400"])
         self.assertEqual(self.sample("kvsd_requests_total", verb="GET", outcome="bad-request"), 2)
+
+
+class ConfirmedTests(LaneCase):
+    """A node that has forwarded a read, and asks whether the answer is still so."""
+
+    limits = RequestLimits(max_body_bytes=1000, in_flight=1)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.node.quiet = True
+        self.node.outcome = None
+        self.basis = Basis("10.0.0.2:8090", 7, 3)
+        self.data = request_bytes("GET", "/kvs/a")
+        self.connection.send(self.data)
+        self.node.open[0].callback(Found("s0", EMPTY, b"1", self.basis))
+        [self.first] = self.connection.answers()
+
+    def confirmed(self, changes: int | None) -> None:
+        """The last question to the node is answered."""
+        self.node.open[-1].callback(Confirmed(changes))
+
+    def test_still_so(self) -> None:
+        """The same bytes are answered by the same bytes once that is confirmed, and each counts; what follows waits."""
+        for number in range(1, 4):
+            self.connection.send(self.data + request_bytes("GET", "/view"))
+            self.assertEqual(self.node.asked[-1], Confirm("a", self.basis))
+            self.assertEqual(self.statuses(), [])
+            self.basis = self.basis._replace(changes=10 * number)
+            self.confirmed(10 * number)
+            first, second = self.connection.answers()
+            self.assertEqual((first.content, first.headers), (self.first.content, self.first.headers))
+            self.assertEqual(second.status, 200)
+        self.assertEqual(self.sample("kvsd_requests_total", verb="GET", outcome="found"), 4)
+        self.assertEqual(len(self.node.asked), 4)
+
+    def test_not_so_any_more(self) -> None:
+        """Otherwise it is asked anew, and the new answer is the one to be confirmed next; what follows waits for that."""
+        self.connection.send(self.data + request_bytes("GET", "/view"))
+        self.confirmed(None)
+        self.assertEqual((self.node.asked[-1], self.statuses()), (Get("a", EMPTY), []))
+        self.node.open[-1].callback(Absent("s0", EMPTY, self.basis._replace(changes=9)))
+        self.assertEqual(self.statuses(), [404, 200])
+        self.connection.send(self.data)
+        self.assertEqual(self.node.asked[-1], Confirm("a", self.basis._replace(changes=9)))
+        self.confirmed(9)
+        self.assertEqual(self.statuses(), [404])
+        self.assertEqual(self.sample("kvsd_requests_total", verb="GET", outcome="absent"), 2)
+
+    def test_refused(self) -> None:
+        """Where the question is refused, the node is asked anew."""
+        self.connection.send(self.data)
+        self.node.open[-1].callback(Unassigned("why"))
+        self.assertEqual(self.node.asked[-1], Get("a", EMPTY))
+        self.node.open[-1].callback(Found("s0", EMPTY, b"1", self.basis))
+        self.assertEqual(self.statuses(), [200])
+
+    def test_too_many(self) -> None:
+        """What is to be confirmed is under way like any other request, and counts against their limit."""
+        busy = self.connect()
+        busy.send(request_bytes("PUT", "/kvs/b", VALUE))
+        self.connection.send(self.data)
+        self.assertEqual(self.statuses(), [503])
+        busy.channel.connectionLost(Failure(ConnectionDone()))
+        self.connection.send(self.data)
+        self.assertEqual(self.statuses(), [])
+        self.confirmed(3)
+        self.assertEqual(self.statuses(), [200])
+
+    def test_node_that_fails(self) -> None:
+        """A question that the node fails at is under way no more, and the client is answered that it failed."""
+        self.node.failure = ValueError("a defect")
+        self.connection.send(self.data)
+        self.assertEqual(self.statuses(), [500])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.node.failure = None
+        self.connection.send(self.data)
+        self.assertEqual(self.node.asked[-1], Confirm("a", self.basis))
+
+    def test_hung_up(self) -> None:
+        """A client that leaves has its question given up."""
+        self.connection.send(self.data)
+        self.connection.channel.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.node.given_up, [Confirm("a", self.basis)])
+
+    def test_another_outlook(self) -> None:
+        """With another outlook of this node's own it is not even asked whether it is still so."""
+        self.node.outcome = None
+        self.connection.send(self.data)
+        self.assertEqual(self.node.asked[-1], Get("a", EMPTY))
 
 
 class OrderTests(LaneCase):

@@ -1,10 +1,11 @@
 """The way to one peer: one POST at a time, batches, and nothing kept that failed."""
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.link import MAX_POST_BYTES, MAX_POST_MESSAGES, MAX_QUEUED_BYTES, Link
+from kvsd.link import LITTLE_BYTES, MAX_POST_BYTES, MAX_POST_MESSAGES, MAX_QUEUED_BYTES, PAUSE_SECONDS, Link
 from kvsd.ports import PeerUnreachable
 
 
@@ -17,7 +18,8 @@ class LinkTests(SynchronousTestCase):
         self.answers: list[bytes] = []
         self.failures: list[Failure] = []
         self.avoided = True
-        self.link = Link(self.post, self.answers.append, self.failed)
+        self.clock = Clock()
+        self.link = Link(self.post, self.answers.append, self.failed, self.clock.callLater)
 
     def failed(self, failure: Failure) -> bool:
         """Note a failure; says whether to go on with the peer."""
@@ -46,15 +48,41 @@ class LinkTests(SynchronousTestCase):
         self.assertEqual([[b"1", b"2", b"3"]], self.batches())
 
     def test_one_post_at_a_time(self) -> None:
-        """While a POST is under way all else waits, and follows it together as soon as it is answered."""
+        """While a POST is under way all else waits, and follows it together a moment after it is answered."""
         self.send(b"1")
         self.send(b"2")
         self.send(b"3")
         self.assertEqual([[b"1"]], self.batches())
         self.posts[0][1].callback(b"answer")
-        self.assertEqual(([[b"1"], [b"2", b"3"]], [b"answer"]), (self.batches(), self.answers))
+        self.assertEqual(([[b"1"]], [b"answer"]), (self.batches(), self.answers))
+        self.clock.advance(PAUSE_SECONDS)
+        self.assertEqual([[b"1"], [b"2", b"3"]], self.batches())
         self.posts[1][1].callback(b"")
+        self.clock.advance(PAUSE_SECONDS)
         self.assertEqual(2, len(self.posts))
+
+    def test_company(self) -> None:
+        """What comes within that moment goes along, and ends it; much does not wait for more."""
+        self.send(b"1")
+        self.send(b"2")
+        self.posts[0][1].callback(b"answer")
+        self.send(b"3")
+        self.assertEqual([[b"1"], [b"2", b"3"]], self.batches())
+        self.assertEqual([], self.clock.getDelayedCalls())
+        self.send(b"x" * (LITTLE_BYTES + 1))
+        self.posts[1][1].callback(b"answer")
+        self.assertEqual(3, len(self.posts))
+
+    def test_rest(self) -> None:
+        """A link that is to rest sends nothing by itself."""
+        self.link.rest()
+        self.send(b"1")
+        self.send(b"2")
+        self.posts[0][1].callback(b"answer")
+        self.link.rest()
+        self.assertEqual([], self.clock.getDelayedCalls())
+        self.send(b"3")
+        self.assertEqual([[b"1"], [b"2", b"3"]], self.batches())
 
     def test_large_batches_are_split(self) -> None:
         """A POST carries at most so many bytes, or one message that is larger."""
@@ -62,6 +90,7 @@ class LinkTests(SynchronousTestCase):
         self.send(half, half, b"1", large, b"2")
         for index in range(4):
             self.posts[index][1].callback(b"")
+            self.clock.advance(PAUSE_SECONDS)
         self.assertEqual([[half, half], [b"1"], [large], [b"2"]], self.batches())
         self.send(large)
         self.assertEqual([large], self.batches()[-1])
@@ -71,6 +100,7 @@ class LinkTests(SynchronousTestCase):
         self.send(*[b"x"] * (2 * MAX_POST_MESSAGES + 1))
         for index in range(2):
             self.posts[index][1].callback(b"")
+            self.clock.advance(PAUSE_SECONDS)
         self.assertEqual([MAX_POST_MESSAGES, MAX_POST_MESSAGES, 1], [len(batch) for batch in self.batches()])
 
     def test_what_failed_is_dropped(self) -> None:

@@ -5,6 +5,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvsd.link import PAUSE_SECONDS
 from kvsd.links import Links
 from kvsd.ports import PeerUnreachable, Transport
 from kvsd.replication.limits import Limits
@@ -58,7 +59,7 @@ class LinksTests(SynchronousTestCase):
             lambda _, messages: self.heard.extend(messages),
             lambda peer, fate: self.fates.append((peer, fate)),
             self.crashes.append,
-            self.clock.seconds,
+            self.clock,
             lambda messages, seconds, ok: None,
         )
 
@@ -73,10 +74,11 @@ class LinksTests(SynchronousTestCase):
         return [(address, self.codec.decode(body, address)[1]) for address, body, _ in self.slow.posts]
 
     def answer(self, number: int, *messages: Message) -> None:
-        """Answer a POST."""
+        """Answer a POST, and let a moment pass."""
         address, _, posted = self.slow.posts[number]
         sender = Sender(address, b"b" * 16, "", 0)
         posted.callback(self.codec.encode(sender, ANNA, [encode_message(message) for message in messages]))
+        self.clock.advance(PAUSE_SECONDS)
 
     def lose(self, number: int, *, late: bool) -> None:
         """Have a POST fail."""

@@ -167,18 +167,19 @@ class NodeTests(SynchronousTestCase):
         self.assertEqual((True, b"2"), (written.existed, found.value))
 
     def test_outlook(self) -> None:
-        """It is one object while the node is only read and time passes, another after a write, and none where it stops."""
+        """It is the same while the node is read and written to and time passes, and none where it stops; writes are noted."""
         self.holding = False
         self.clock.pump([0.05] * 60)
         quiet = self.node.outlook
         assert quiet is not None
         self.assertIsInstance(self.node.read(Get("old", EMPTY)), Found)
         self.clock.pump([0.05] * 60)
-        self.assertIs(quiet, self.node.outlook)
+        changes = self.node.key_changes.count
         self.node.ask(Put("key", b"1", EMPTY))
         self.turn()
-        self.assertIsNot(quiet, self.node.outlook)
-        self.assertIsNotNone(self.node.outlook)
+        self.assertEqual((quiet, changes + 1), (self.node.outlook, self.node.key_changes.count))
+        self.assertFalse(self.node.key_changes.unchanged("key", changes))
+        self.assertTrue(self.node.key_changes.unchanged("old", changes))
         Deferred.fromCoroutine(self.node.stop(1.0))
         self.assertIsNone(self.node.outlook)
 

@@ -3,8 +3,10 @@
 from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvsd.replication.basis import Basis
+from kvsd.replication.lasting import MAX_VALUE_BYTES
 from kvsd.replication.messages import Heartbeat, Push
-from kvsd.replication.requests import Absent, Found, Get, Outcome
+from kvsd.replication.requests import Absent, Found, Get, Outcome, Unmet
 from kvsd.replication.token import EMPTY, Token
 from tests.pure import PureCluster
 
@@ -21,6 +23,7 @@ class AtOnceTests(SynchronousTestCase):
     def read(self, node: str, key: str, token: Token = EMPTY) -> Outcome | None:
         """What a node can say at once, with nothing that follows from it."""
         site = self.cluster.sites[node]
+        site.replica.serving.reader.look()  # as after the event that led to what a test has made
         before = site.replica.state.out.written
         outcome = site.replica.serving.reader.at_once(Get(key, token), self.cluster.now(site))
         self.assertTrue(site.replica.state.out.is_empty())
@@ -63,37 +66,85 @@ class AtOnceTests(SynchronousTestCase):
         self.assertEqual({"s0"}, set(again.token.dependencies))
 
     def test_outlook(self) -> None:
-        """It is the same object while nothing changes: not after a write, other reports, or when the node may not serve."""
+        """It is the same while writes come and become stable, and another one where the node may not serve."""
         self.cluster.run(3.0)
         site = self.cluster.sites[self.node].replica
-        outlook, last = site.serving.reader.outlook, site.serving.reader.outlook()
-        for _ in range(5):  # heartbeats that say what was said before, messages that arrived, time
-            self.cluster.run(0.1)
-            self.assertEqual(last[0], outlook()[0])
-            self.assertEqual(last[2:], outlook()[2:])
-        last = outlook()
-        self.assertIs(last, outlook())
-        self.cluster.put(self.peer, self.key, "2")
-        self.assertNotEqual(last, outlook())
-        last = outlook()
+        reader, last = site.serving.reader, site.serving.reader.outlook
+        for number in range(5):
+            self.cluster.put(self.peer, self.key, str(number))
+            self.assertEqual(last, reader.outlook)
+            self.cluster.run(1.0)
+            self.assertEqual(last, reader.outlook)
         site.state.fenced = "why"
-        self.assertNotEqual(last, outlook())
+        reader.look()
+        self.assertNotEqual(last, reader.outlook)
 
-    def test_heartbeat_that_says_the_same(self) -> None:
-        """Heartbeats change the outlook only where they say something else than the last one."""
+    def test_reports_that_say_less(self) -> None:
+        """Another outlook follows from a report by which something is not stable any more, and from no other."""
         self.cluster.run(3.0)
         site = self.cluster.sites[self.node]
+        self.read(self.node, self.key)
         now = self.cluster.now(site)
         beat = self.cluster.sites[self.peer].replica.heartbeats.message(now)
         sender = self.cluster.sender(self.cluster.sites[self.peer])
-        site.replica.receive(sender, [beat], now)
-        last = site.replica.serving.reader.outlook()
-        site.replica.receive(sender, [beat], now)
-        self.assertIs(last, site.replica.serving.reader.outlook())
-        for other in (replace(beat, vectors={}), replace(beat, epoch=9)):
-            site.replica.receive(sender, [other], now)
-            before, last = last, site.replica.serving.reader.outlook()
-            self.assertIsNot(before, last)
+        outlooks = []
+        for said in (beat, beat, replace(beat, vectors={}), replace(beat, vectors={}), beat, replace(beat, epoch=9)):
+            site.replica.receive(sender, [said], now)
+            outlooks.append(site.replica.serving.reader.outlook - site.replica.state.identity.boot * 2**32)
+        first = outlooks[0]
+        self.assertEqual([first, first, first + 1, first + 1, first + 1, first + 2], outlooks)
+
+    def test_what_lasts(self) -> None:
+        """What is told to others has a basis once its token names nothing, and that says when it was told."""
+        replica = self.cluster.sites[self.node].replica
+        young = self.read(self.node, self.key)
+        assert young is not None
+        self.assertIs(young, replica.serving.reader.lasting(young))
+        self.cluster.run(1.0)
+        for key in (self.key, self.cluster.key_of("s0", "absent")):
+            settled = replica.serving.reader.lasting(self.read(self.node, key) or young)
+            assert isinstance(settled, Found | Absent)
+            basis = Basis(self.node, replica.serving.reader.outlook, replica.state.key_changes.count)
+            self.assertEqual(basis, settled.basis)
+        unmet = Unmet("s0", [])
+        self.assertIs(unmet, replica.serving.reader.lasting(unmet))
+
+    def test_told_again(self) -> None:
+        """What lasts is told again without a look at the row, whatever the reader has seen; until the key changes."""
+        self.cluster.run(1.0)
+        state = self.cluster.sites[self.node].replica.state
+        first = self.read(self.node, self.key)
+        assert isinstance(first, Found)
+        self.patch(state.roles["s0"].store, "get", None)  # nothing looks
+        later = Token(first.token.epoch, first.token.hlc + 1)
+        state.clock.witness(later.hlc)
+        for token in (EMPTY, Token(0, 1), first.token):
+            self.assertIs(first, self.read(self.node, self.key, token))
+        self.assertEqual(replace(first, token=later), self.read(self.node, self.key, later))
+        for token in (Token(first.token.epoch, state.clock.latest + 1), self.written):
+            self.assertRaises(TypeError, self.read, self.node, self.key, token)
+        self.assertIsNone(self.read(self.node, self.key, Token(first.token.epoch + 1)))
+        state.key_changes.note("other")
+        self.assertIs(first, self.read(self.node, self.key))
+        state.key_changes.note(self.key)
+        self.assertRaises(TypeError, self.read, self.node, self.key)
+
+    def test_what_is_told_again(self) -> None:
+        """Only what is durable, of ordinary size, and was told to one who had seen nothing later."""
+        self.cluster.run(1.0)
+        state = self.cluster.sites[self.node].replica.state
+        for key, value, token in (
+            (self.cluster.key_of("s0", "large"), '"%s"' % ("x" * MAX_VALUE_BYTES), EMPTY),
+            (self.cluster.key_of("s0", "later"), "1", Token(1, state.clock.latest + 2**30)),
+        ):
+            self.cluster.put(self.node, key, value)
+            self.cluster.run(1.0)
+            state.clock.witness(token.hlc)
+            self.assertIsInstance(self.read(self.node, key, token), Found)
+            with self.subTest(key):
+                get, state.roles["s0"].store.get = state.roles["s0"].store.get, None  # type: ignore[assignment]
+                self.assertRaises(TypeError, self.read, self.node, key, token)
+                state.roles["s0"].store.get = get
 
     def test_other_shard(self) -> None:
         """A key of another shard takes another node."""

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.entries import entries, owner_entry, saved
+from kvsd.replication.basis import AskChanges, Basis, Confirmed, TellChanges
 from kvsd.replication.configuration import founding_configuration
 from kvsd.replication.counts import Count
 from kvsd.replication.effects import (
@@ -94,6 +95,9 @@ LACK = MissingWrite("s0", A.hex(), RECEIVER, 5, 4, ["10.0.0.1:8090"], "alive", N
 
 OUTCOMES: list[Outcome] = [
     Found("s0", TOKEN, b'{"a": 1}'),
+    Found("s0", TOKEN, b"1", Basis(RECEIVER, 2**40, 7)),
+    Confirmed(7),
+    Confirmed(None),
     Written("s0", TOKEN, existed=True),
     Written("s0", TOKEN, existed=True, replicas=2, of=3),
     Unconfirmed("s0", TOKEN, existed=False, replicas=1, of=3),
@@ -139,6 +143,9 @@ MESSAGES: list[Message] = [
     Outvoted(1, BALLOT),
     AskConfiguration(0),
     TellConfiguration(CONFIGURATION),
+    AskChanges(1, 2**40, 3),
+    TellChanges(1, 2**40, 9, {"key": 5, "": 9}),
+    TellChanges(1, 2**40, 9, None),
     *(Forwarded(number, outcome) for number, outcome in enumerate(OUTCOMES)),
 ]
 

@@ -68,6 +68,7 @@ class Bounds(Invariant):
         lengths = {
             "requests that wait": (len(replica.waiting), limits.waiters),
             "requests sent on": (len(replica.forwards), limits.forwards),
+            "questions whether something is still so": (len(replica.confirmations), limits.forwards),
             "writes that wait for replicas": (len(replica.concerns), limits.concerns),
         }
         for role in state.roles.values():
