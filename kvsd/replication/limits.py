@@ -49,7 +49,7 @@ class Limits:
     held_envelopes: int = 200
     """How many envelopes with messages of a later configuration wait until that is known."""
     upkeep_seconds: float = 1.0
-    """How often the log is truncated and tombstones are collected."""
+    """How often tombstones are collected, and short logs truncated."""
 
     page_bytes: int = 128 * 1024
     page_rows: int = 4_000
@@ -57,8 +57,8 @@ class Limits:
     page_requests: int = 2_000
     """How many of the latest requests with an id a copy brings along."""
     log_bytes: int = 64 * 1024 * 1024
-    log_drops: int = 5_000
-    """How many ops leave the log, and tombstones the store, at one upkeep."""
+    log_drops: int = 500
+    """How many ops leave a log at a tick, or an eighth of it where that is more; and how many tombstones the store."""
     holdback_ops: int = 10_000
     holdback_bytes: int = 32 * 1024 * 1024
     waiters: int = 1_000

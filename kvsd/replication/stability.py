@@ -20,6 +20,9 @@ from kvsd.replication.role import Role
 from kvsd.replication.state import State
 from kvsd.replication.token import Token
 
+LOG_SHARE = 8
+"""Of a log at most the eighth part leaves it at a tick, where that is more than a few."""
+
 _EVERYTHING: VersionVector = {b"": 0}
 """In the place of the vector of who was shown all that there ever will be."""
 
@@ -119,24 +122,32 @@ class Stability:
         return Token(max(token.epoch, epoch), token.hlc, self.unstable(token.dependencies))
 
     def tick(self, now: float) -> None:
-        """From time to time truncate logs and drop tombstones; at once again where there was more than is done at a time."""
-        state = self._state
-        if self._cleaned is None or now - self._cleaned >= state.limits.upkeep_seconds:
+        """
+        From time to time truncate logs and drop tombstones; at once again where there were more than are dropped at a time.
+
+        A log that is not short loses some ops at every tick: requests would wait for all those of a second.
+        """
+        state, limits = self._state, self._state.limits
+        is_due = self._cleaned is None or now - self._cleaned >= limits.upkeep_seconds
+        if is_due:
             self.refresh()  # it hangs on a little more than the reports of others: on what this node has itself, for one
-            is_clean = [self._clean(role) for role in state.roles.values()]
+        for role in state.roles.values():
+            if is_due or len(role.log) > limits.log_drops:
+                at_most = max(limits.log_drops, len(role.log) // LOG_SHARE)
+                if dropped := role.log.truncate(self.vector(role.shard), limits.log_bytes, at_most):
+                    state.out.keep(DropOps(role.writer, dropped))
+        if is_due:
+            is_clean = [self._collect(role) for role in state.roles.values()]
             self._cleaned = now if all(is_clean) else None
 
-    def _clean(self, role: Role) -> bool:
-        """Do some of it; says whether that was all."""
-        state, limits = self._state, self._state.limits
-        dropped = role.log.truncate(self.vector(role.shard), limits.log_bytes, limits.log_drops)
-        if dropped:
-            state.out.keep(DropOps(role.writer, dropped))
-        tombstones = self.collectable(role, limits.log_drops)
+    def _collect(self, role: Role) -> bool:
+        """Drop some tombstones; says whether those were all."""
+        state, at_most = self._state, self._state.limits.log_drops
+        tombstones = self.collectable(role, at_most)
         for tombstone in tombstones:
             state.out.keep(role.collect(tombstone, state.out.written + 1))
             state.disk.dirty.add(role.shard)
-        return max(len(dropped), len(tombstones)) < limits.log_drops
+        return len(tombstones) < at_most
 
     def collectable(self, role: Role, at_most: int) -> list[Row]:
         """

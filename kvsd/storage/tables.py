@@ -83,7 +83,7 @@ class RocksTables:
     def __init__(self, path: Path, identity: str, *, last_change: int, sync: bool, cache_bytes: int) -> None:
         self._path = path
         self._sync = sync
-        self._write_options = write_options(sync=sync)
+        self._write_options = write_options(sync=False)
         try:
             # Opening for writing removes files that a damaged list of files no longer names: first look, then touch.
             stored, self.last_change = _look(path)
@@ -150,6 +150,9 @@ class RocksTables:
         database = self._database = self._database or self._reopened()
         try:
             database.write(batch.operations, self._write_options)
+            if self._sync:
+                # In two steps, as the binding keeps all other threads from running while it writes, and not while it syncs.
+                database.flush_wal(True)
         except Exception as error:
             self._after_failure(error)
         self.last_change = database.latest_sequence_number()

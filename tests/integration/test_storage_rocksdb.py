@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sys
 import threading
+import time
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -11,6 +13,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 
 from kvsd.ports import DiskFull, Storage
 from kvsd.storage.rocks_storage import RocksStorage
+from kvsd.storage.tables import RocksTables, batch_of, create_database
 from tests import storage_contract
 from tests.rocks_case import THIS_BOOT, RocksStorageCase
 from tests.storage_contract import put, remove
@@ -57,6 +60,32 @@ class RocksStorageTests(RocksStorageCase):
         commit = self.open().commit([put(b"a", b"1")])
         await commit.addCallback(lambda _: threads.append(threading.current_thread()))
         self.assertEqual(threads, [threading.current_thread()])
+
+    def test_others_run_while_it_syncs(self) -> None:
+        """Another thread, which is never given a turn but goes on where it can, does so in the midst of a commit."""
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(1000.0)
+        path, at = Path(self.mktemp()), ""
+        path.mkdir()
+        create_database(path / "db", "identity")
+        tables = RocksTables(path / "db", "identity", last_change=0, sync=True, cache_bytes=1 << 20)
+        self.addCleanup(tables.close)
+        batches = [batch_of([put(b"%d" % number, b"1")]) for number in range(1000)]
+
+        def write_all() -> None:
+            nonlocal at
+            while batches and at != "seen":
+                at = "writing"
+                tables.write(batches.pop())
+                at = "seen" if at == "seen" else "written"
+
+        writer = threading.Thread(target=write_all)
+        writer.start()
+        while writer.is_alive() and at != "seen":
+            at = "seen" if at == "writing" else at
+            time.sleep(0)
+        writer.join()
+        self.assertEqual("seen", at)
 
     async def test_writes_are_told_of(self) -> None:
         """Each write tells of its changes and of the time it took; a commit of nothing is no write."""
