@@ -133,7 +133,8 @@ class Stability:
             self.refresh()  # it hangs on a little more than the reports of others: on what this node has itself, for one
         for role in state.roles.values():
             if is_due or len(role.log) > limits.log_drops:
-                at_most = max(limits.log_drops, len(role.log) // LOG_SHARE)
+                fits = role.log.size <= limits.log_bytes
+                at_most = max(limits.log_drops, len(role.log) // LOG_SHARE) if fits else len(role.log)
                 if dropped := role.log.truncate(self.vector(role.shard), limits.log_bytes, at_most):
                     state.out.keep(DropOps(role.writer, dropped))
         if is_due:

@@ -77,6 +77,17 @@ class StabilityTests(SynchronousTestCase):
         cluster.run(2.5)
         self.assertEqual([0, 0, 0], [len(site.replica.state.roles["s0"].log) for site in cluster.live()])
 
+    def test_log_never_outgrows_its_bytes(self) -> None:
+        """However many ops that is, what does not fit leaves at the next tick, though a member lacks it."""
+        cluster = PureCluster(3, 1, with_limits(log_drops=5, log_bytes=2000)).founded()
+        node, _, third = cluster.members("s0")
+        cluster.isolate(third)
+        for number in range(100):
+            cluster.put(node, f"key{number}", "1")
+        cluster.run(0.2)
+        log = cluster.sites[node].replica.state.roles["s0"].log
+        self.assertTrue(1000 < log.size <= 2000)
+
     def test_log_is_kept_for_a_member_that_is_away(self) -> None:
         """A member that is away finds everything in the log when it returns."""
         self.cluster.isolate(self.third)
