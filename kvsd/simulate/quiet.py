@@ -2,7 +2,7 @@
 After the storm: within ten seconds of being mended, a cluster serves everybody, agrees, and is at rest.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.replica import Replica
@@ -162,9 +162,8 @@ class Quiet:
                 yield f"sends no heartbeats to {peer.address}"
             if now - (peer.heard or 0.0) > HEARD_SECONDS:
                 yield f"hears nothing of {peer.address}"
-        waiting = len(replica.waiting) + len(replica.concerns)
-        if waiting or len(replica.forwards):
-            yield f"has {waiting} requests waiting and {len(replica.forwards)} sent on"
+        if asked := _asked(replica):
+            yield f"has {asked} requests of clients, nodes and operators to answer"
         for role in state.roles.values():
             yield from self._unfinished(replica, role)
 
@@ -201,6 +200,12 @@ class Quiet:
     def _roles(self, shard: str) -> list[Role]:
         runs = [machine.run for machine in self._members(shard)]
         return [run.replica.state.roles[shard] for run in runs if run and shard in run.replica.state.roles]
+
+
+def _asked(replica: Replica) -> int:
+    """How much was asked of a replica that it has not answered yet."""
+    queues: tuple[Sized, ...] = (replica.waiting, replica.concerns, replica.forwards, replica.administration)
+    return sum(map(len, queues))
 
 
 def _rows(role: Role) -> dict[str, Version]:
