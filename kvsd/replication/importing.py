@@ -22,6 +22,7 @@ from kvsd.replication.configuration import addresses
 from kvsd.replication.errands import Errand, Errands
 from kvsd.replication.exporting import Exports
 from kvsd.replication.marks import Final, Marks
+from kvsd.replication.meeting import Meeting
 from kvsd.replication.messages import Import, Imported
 from kvsd.replication.placement import Tenure
 from kvsd.replication.record import CarriedOut, beats
@@ -63,6 +64,7 @@ class Imports:
         self._exports = exports
         self._errands = Errands(state)
         self._broadcast = broadcast
+        self._meeting = Meeting(state)
         self._reports = Reports(state)
         self._under_way: dict[tuple[Tenure, str], Importing] = {}
         self.progress: dict[tuple[Tenure, str], Progress] = {}
@@ -86,11 +88,19 @@ class Imports:
         for key, importing in list(self._under_way.items()):
             if now - importing.since > self._state.limits.pull_timeout_seconds:
                 del self._under_way[key]
-        if self._state.disk.full:
+        if not self._can_issue():
             return
         for errand in self._errands.all():
             if self._errands.is_mine(errand.shard):
                 self._ask(errand, now)
+
+    def _can_issue(self) -> bool:
+        """
+        Whether what is imported could be issued here.
+
+        Not before this node has met the others after a start: on an old copy of its data it would use a dot again.
+        """
+        return not self._state.disk.full and not self._meeting.is_on()
 
     def _ask(self, errand: Errand, now: float) -> None:
         importing = self._under_way.get((errand.tenure, errand.source))
@@ -151,7 +161,7 @@ class Imports:
         importing = self._under_way.get((message.tenure, message.shard))
         if (
             importing is None
-            or self._state.disk.full
+            or not self._can_issue()
             or (importing.id, importing.peer, importing.cursor) != (message.id, peer, message.start)
         ):
             return None

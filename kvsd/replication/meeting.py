@@ -1,8 +1,9 @@
 """
 Meeting: a node that is started with data first hears of all others, who may remember that it once had more.
 
-Until then it serves nothing, as they may have left what it lacks out of tokens; and it says nothing of what it has,
-as it would have to keep to that once the right data is put back.
+Until then it serves nothing, as they may have left what it lacks out of tokens; it issues nothing of its own, as the
+next dot may name a write already; and it says nothing of what it has, as it would have to keep to that once the right
+data is put back.
 """
 
 from kvsd.replication.state import State

@@ -38,3 +38,7 @@ class FoundPlansTests(SynchronousTestCase):
     def test_right_data_refused(self) -> None:
         """A node whose right data is put back after a backup goes on, whatever it heard while it had the backup."""
         self.hold("right-data-refused", "stale-disk")
+
+    def test_imported_before_meeting_the_others(self) -> None:
+        """A node that is started with a backup issues nothing that it takes over from another of its own shards."""
+        self.hold("imported-before-meeting-the-others", "stale-disk")

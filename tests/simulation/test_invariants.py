@@ -206,6 +206,7 @@ class StampsTests(SynchronousTestCase):
         machine = self.small.machines[0]
         machine.crash()
         machine.start()
+        self.small.later(1)
         assert machine.run is not None
         self.anna, self.counter = machine.run.replica, 1
         self.assertEqual(["write-takes-effect"], self.issue("a", 5, {}))

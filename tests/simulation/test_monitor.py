@@ -10,7 +10,7 @@ from kvsd.claim import row_table
 from kvsd.entries import entries, saved
 from kvsd.replication.causality import Dot, VersionVector
 from kvsd.replication.counts import Count
-from kvsd.replication.effects import DropRow, Effect, Keep, LogOp, Note, Reply, Send, SetRow, SetVector, Write
+from kvsd.replication.effects import DropRow, Effect, Keep, LogOp, Note, Now, Reply, Send, SetRow, SetVector, Write
 from kvsd.replication.messages import Acknowledged, Forwarded, Message, PullOps, PullRows, Push, Sender
 from kvsd.replication.placement import slot_of
 from kvsd.replication.record import Op, Record, Row
@@ -68,12 +68,14 @@ class MonitorTests(SynchronousTestCase):
         identity = sender.state.identity
         self.monitor.hears(replica, Sender(identity.address, identity.instance, "c", 1), messages)
 
-    def start_again(self, number: int) -> Replica:
-        """Show that a node starts, with what its disk knows."""
+    def start_again(self, number: int, *, met: bool = True) -> Replica:
+        """Show that a node starts, with what its disk knows, and has met the others since or not."""
         identity = self.replica(number).state.identity
         shelf, state = row_table(SimulatedStorage(self.small.machines[number].disk, Actor())), self.on_disk(number)
         replica = Replica(identity._replace(boot=identity.boot + 1), shelf=shelf)
         replica.state.restore(state)
+        if met:
+            replica.state.now = Now(replica.state.now.monotonic + replica.state.limits.down_seconds, 0)
         self.monitor.started(replica, state)
         return replica
 
@@ -227,6 +229,14 @@ class DeliveryTests(MonitorTests):
         position = self.write(again, applied(self.bert, next_op(self.bert, self.bert, b"3")))
         self.monitor.synced(again, position)
         self.assert_accused("one-dot-one-write")
+
+    def test_write_before_the_others_were_met(self) -> None:
+        """A node that was started with data writes nothing of its own before it has heard of all others."""
+        again = self.start_again(1, met=False)
+        self.write(again, applied(again, next_op(again, self.anna)))
+        self.assert_accused()
+        self.write(again, applied(again, next_op(again, again)))
+        self.assert_accused("met-first")
 
     def test_dot_used_again_before_it_was_durable(self) -> None:
         """A dot whose write was lost before it was on disk may be used again."""

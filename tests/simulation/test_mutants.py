@@ -38,7 +38,7 @@ class PlantingTests(SynchronousTestCase):
     def test_names(self) -> None:
         """No two themes have a defect of the same name."""
         defects = [plant for theme in registry.THEMES for plant in theme.DEFECTS]
-        defects += [*concern.AMONG_CHANGES, *restarts.ON_OLD_DISKS]
+        defects += [*concern.AMONG_CHANGES, *restarts.AMONG_CHANGES, *restarts.ON_OLD_DISKS]
         self.assertEqual(len(defects), len(MUTANTS))
 
     def test_undone_after_an_error(self) -> None:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from kvsd.replication.effects import Keep, LogOp, SetVector
+from kvsd.replication.meeting import Meeting
 from kvsd.replication.messages import Message, PullRows, Sender
 from kvsd.replication.record import Op
 from kvsd.replication.replica import Replica
@@ -47,6 +48,7 @@ class Delivery(Invariant):
                 case LogOp(role, _, op):
                     self._applied(replica, role, op)
                     if op.writer == role:
+                        self._met_first(replica, op)
                         self._unsynced[replica].append((position, op))
                     else:
                         self._one_dot_one_write(replica, op)
@@ -82,6 +84,10 @@ class Delivery(Invariant):
             said, applied = ({writer.hex(): n for writer, n in v.items()} for v in (vector, seen))
             self.accuse("vector", f"{replica.state.identity.address} says that it has {said}, it applied {applied}")
         self._seen[replica, role] = dict(vector)
+
+    def _met_first(self, replica: Replica, op: Op) -> None:
+        if Meeting(replica.state).is_on():
+            self._complain("met-first", replica, op, "others may remember that it had more before it was started")
 
     def _one_dot_one_write(self, replica: Replica, op: Op) -> None:
         known = self._ops.setdefault((op.writer, op.counter), op)

@@ -43,6 +43,7 @@ MUTANTS: dict[str, Mutant] = {
     **_named((plant for theme in QUIET for plant in theme.DEFECTS), KINDS),
     **_named((plant for theme in RESTLESS for plant in theme.DEFECTS), KINDS_WITH_CHANGES, restless=True),
     **_named(concern.AMONG_CHANGES, KINDS_WITH_CHANGES, restless=True),
+    **_named(restarts.AMONG_CHANGES, KINDS_WITH_CHANGES, restless=True),
     **_named(restarts.ON_OLD_DISKS, KINDS_WITH_OLD_DISKS),
 }
 """The defects, by the names of the functions that plant them; the docstring of each is the rule that it breaks."""

@@ -6,6 +6,7 @@ from kvsd.replication.assignment import Assignment
 from kvsd.replication.carried_out import Requests
 from kvsd.replication.collected import Collected
 from kvsd.replication.heartbeats import Heartbeats
+from kvsd.replication.importing import Imports
 from kvsd.replication.oplog import OpLog
 from kvsd.replication.role import Role
 from kvsd.replication.state import State
@@ -52,6 +53,13 @@ def reported_before_meeting(planting: Planting) -> None:
     planting.rewrite(Heartbeats, "message", ("{} if meeting else ", ""))
 
 
+def imported_before_meeting(planting: Planting) -> None:
+    """A node issues what it takes over from another shard only when it has met the others after a start."""
+    planting.rewrite(Imports, "_can_issue", (" and not self._meeting.is_on()", ""))
+
+
 ON_OLD_DISKS: list[Plant] = [old_disk_not_noticed, served_before_meeting, reported_before_meeting]
 """Defects that show only where disks are put back in time."""
+AMONG_CHANGES: list[Plant] = [imported_before_meeting]
+"""Defects that show only while the cluster changes."""
 DEFECTS: list[Plant] = [counter_reused, clock_not_restored, requests_not_kept, collected_not_restored]
