@@ -22,8 +22,10 @@ class Exports:
     def give(self, message: Import) -> Imported | None:
         """The answer to a question; None where this node can't answer it, in the configuration that it knows."""
         roster, role = self._state.roster, self._state.roles.get(message.shard)
-        if roster is None or role is None or not self._is_source(message):
+        if roster is None or not self._is_source(message):
             return None
+        if role is None:
+            return self._nothing(message) if self._departed_unawares(message) else None
         if message.first:
             return self._copy(role, message) if self._is_ready(message.tenure, role) else None
         if message.cursor == 0 and role.log.reaches_back_to(message.vector, role.vector):
@@ -34,6 +36,19 @@ class Exports:
         roster = self._state.roster
         assert roster is not None, "it is asked in a configuration"
         return any(tenure == message.tenure for _, tenure, _ in roster.importers(message.shard))
+
+    def _departed_unawares(self, message: Import) -> bool:
+        """Whether this node was a member only while it was cut off, and so never wrote anything there."""
+        identity, roster = self._state.identity, self._state.roster
+        assert roster is not None, "it is asked in a configuration"
+        departed = roster.shard(message.shard).departed
+        return not message.first and any(
+            (m.node, m.instance) == (identity.address, identity.instance) for m in departed
+        )
+
+    def _nothing(self, message: Import) -> Imported:
+        """All that there is where there is nothing, which the puller waits to hear."""
+        return self._answer(message, [], [], 0, {}, complete=True)
 
     def _is_ready(self, tenure: Tenure, role: Role) -> bool:
         """Whether this node serves all slots that are to become part of a tenure."""
@@ -116,6 +131,7 @@ class Exports:
         *,
         complete: bool,
     ) -> Imported:
+        role = self._state.roles.get(message.shard)
         return Imported(
             id=message.id,
             shard=message.shard,
@@ -127,7 +143,7 @@ class Exports:
             records=records,
             requests=requests,
             cover=cover,
-            forgotten=self._state.roles[message.shard].collected.latest,
+            forgotten=role.collected.latest if role else 0,
             complete=complete,
         )
 

@@ -82,6 +82,10 @@ class Peer:
         self.partial = heartbeat.partial if heartbeat else ()
         self.met = heartbeat is not None and not heartbeat.meeting
 
+    def is_started_again(self, heartbeat: Heartbeat) -> bool:
+        """Whether it meets the others after a start, having said what it has until then: what it was asked is lost."""
+        return heartbeat.meeting and self.met
+
     def remember(self, writers: Mapping[str, Writer]) -> None:
         """That it says less than before is not forgotten; ``writers`` are those that it is, by shard."""
         self.reported = {writer: count for writer, count in self.reported.items() if writer in writers.values()}

@@ -7,7 +7,7 @@ from functools import partial
 
 from kvsd.replication import changes
 from kvsd.replication.causality import join
-from kvsd.replication.configuration import Configuration, shard_number
+from kvsd.replication.configuration import Configuration, Shard, shard_number
 from kvsd.replication.duty import Step, Wait
 from kvsd.replication.membership import Membership
 from kvsd.replication.reports import Reports
@@ -92,9 +92,11 @@ class NodeDuties:
                     )
 
     def _kept(self, writer: bytes, shard: str) -> int | None:
-        holders = self._configuration.shards[shard].holders() if shard in self._configuration.shards else ()
+        replicas = self._configuration.shards.get(shard, Shard())
         counters = set()
-        for member in holders:
+        for member in replicas.holders():
+            if member in replicas.departed and self._reports.owes_nothing(member):
+                continue
             report = self._reports.vector(member.node, shard)
             if report is None:
                 self._wait("settle", f"{member.node} has not said what it has of {shard}")

@@ -192,6 +192,9 @@ class Replica:
             case Bound():
                 self.founding.bound(sender, message)
             case Heartbeat():
+                peer = self.state.liveness.peers.get(sender.address)
+                if peer and peer.is_started_again(message):
+                    self._start_over(peer.address, now)
                 if news := self.heartbeats.heard(sender, message, now):
                     self.stability.refresh(about=news)
                 self.concerns.reported()
@@ -237,7 +240,8 @@ class Replica:
         state.now = now
         suspected, trusted = state.liveness.tick(now.monotonic)
         for peer in suspected:
-            self._suspect(peer, now)
+            state.out.note("peer-suspected", peer=peer)
+            self._start_over(peer, now)
         for peer in trusted:
             state.out.note("peer-trusted", peer=peer)
         if not state.fenced:
@@ -289,11 +293,12 @@ class Replica:
         """What became of messages to a peer; what it answered is received by itself."""
         self.state.now = now
         if self.state.liveness.posted(peer, fate, now.monotonic):
-            self._suspect(peer, now)
+            self.state.out.note("peer-suspected", peer=peer)
+            self._start_over(peer, now)
         return self._effects()
 
-    def _suspect(self, peer: str, now: Now) -> None:
-        self.state.out.note("peer-suspected", peer=peer)
+    def _start_over(self, peer: str, now: Now) -> None:
+        """What a peer was asked for will not be answered any more: ask another one, or again."""
         self.antientropy.abandon(peer)
         self.imports.abandon(peer)
         self.confirmations.failed(peer)

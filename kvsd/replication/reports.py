@@ -3,7 +3,7 @@ Who has what, as far as this node knows: by the vectors that members report, and
 """
 
 from kvsd.replication.causality import VersionVector, dominates, join
-from kvsd.replication.configuration import addresses
+from kvsd.replication.configuration import Member, addresses
 from kvsd.replication.marks import NO_MARKS, Marks
 from kvsd.replication.state import State
 
@@ -48,6 +48,15 @@ class Reports:
         """All that may have writes of a shard."""
         roster = self._state.roster
         return addresses(roster.shard(shard).everyone()) if roster else []
+
+    def owes_nothing(self, departed: Member) -> bool:
+        """Whether a departed member has no such role any more, or never had: it says so in this configuration."""
+        state = self._state
+        if departed.node == state.identity.address:
+            return departed.shard not in state.roles
+        peer = state.liveness.peers.get(departed.node)
+        spoke = peer is not None and peer.epoch == state.epoch and peer.instance == departed.instance
+        return spoke and peer is not None and peer.met and departed.shard not in peer.vectors
 
     def furthest(self, shard: str) -> VersionVector:
         """All that is known to have been written in a shard."""

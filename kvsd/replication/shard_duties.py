@@ -134,19 +134,10 @@ class ShardDuties:
         shard, writer = member.shard, member.writer
         own = self._reports.vector(member.node, shard)
         if own is None:
-            return self._owes_nothing(member)
+            return self._reports.owes_nothing(member)
         replicas = [m for m in self._configuration.shards[shard].replicas() if m != member]
         reports = [self._reports.vector(m.node, shard) for m in replicas]
         return all(report is not None and report.get(writer, 0) >= own.get(writer, 0) for report in reports)
-
-    def _owes_nothing(self, member: Member) -> bool:
-        """Whether a departed member has no such role any more, or never had: it says so in this configuration."""
-        state = self._state
-        if member.node == state.identity.address:
-            return member.shard not in state.roles
-        peer = state.liveness.peers.get(member.node)
-        spoke = peer is not None and peer.epoch == state.epoch and peer.instance == member.instance
-        return spoke and peer is not None and peer.met and member.shard not in peer.vectors
 
 
 def _behind(vector: Mapping[bytes, int], furthest: Mapping[bytes, int]) -> int:

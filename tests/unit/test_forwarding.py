@@ -78,6 +78,16 @@ class ForwardingTests(Asked, SynchronousTestCase):
             self.cluster.run(1.3)
             self.assertIsInstance(self.outcome(ticket), Written)
 
+    def test_member_that_was_started_again_is_passed_over(self) -> None:
+        """A request whose member was killed and started again is sent to another one as soon as that is known."""
+        self.cluster.cut = lambda sender, receiver, message: isinstance(message, Forwarded)
+        ticket = self.cluster.submit(self.edge, Put(self.key, b"1", EMPTY))
+        self.cluster.crash(self.first)
+        self.cluster.heal()
+        self.cluster.restart(self.first)
+        self.cluster.run(self.cluster.limits.heartbeat_seconds)
+        self.assertIsInstance(self.outcome(ticket), Written)
+
     def test_dead_shard_is_unavailable_at_once(self) -> None:
         """Once all members of a shard are known to be down, requests for it are refused without delay."""
         for address in self.cluster.members("s0"):
