@@ -21,6 +21,8 @@ PROBE_SECONDS = 2.5
 """For so long before the end, at the latest, everybody is asked."""
 PROBE_PATIENCE = 2.0
 """More than a POST of before the mending may still keep a link busy."""
+ECHO_SECONDS = 1.5
+"""By then it has shown which POSTs of before the mending got lost; their receivers are avoided for a while."""
 HEARD_SECONDS = 1.0
 END = "end"
 """The client whose reads come after everything."""
@@ -44,6 +46,7 @@ class Quiet:
         So many of those who ask want their writes to be at all replicas: no more than a node has room for.
         """
         patience = CHANGE_SECONDS if changing else SETTLE_SECONDS
+        self._cluster.clock.run(self._mended + ECHO_SECONDS)
         self._rest(patience - PROBE_SECONDS)
         self._ask_everybody(concerns)
         self._rest(patience)

@@ -549,6 +549,16 @@ class HonestyTests(MonitorTests):
         self.show(self.anna, Send(0, self.carl.state.identity.address, Forwarded(1, reply.outcome)))
         self.assert_accused("explanation")
 
+    def test_passed_on(self) -> None:
+        """What another node says of itself may be passed on."""
+        reply = self.lack(self.have(), [])
+        state = self.carl.state
+        assert state.configuration is not None
+        sender = Sender(state.identity.address, state.identity.instance, state.configuration.cluster, 1)
+        self.monitor.hears(self.anna, sender, [Forwarded(1, reply.outcome)])
+        self.show(self.anna, reply)
+        self.assert_accused()
+
     def test_not_held(self) -> None:
         """A node does not say that another one holds what that one has not on its disk."""
         self.show(self.anna, self.lack(self.have() + 1, [self.carl.state.identity.address]))

@@ -3,6 +3,7 @@
 from kvsd.replication.changes import add_node
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.effects import DropRole, SetConfiguration, SetPromise
+from kvsd.replication.forcing import give_up_nodes
 from kvsd.replication.messages import Accepted, Ballot, Promised, Sender, Vote
 from kvsd.replication.replica import Replica
 from tests.simulation.test_monitor import SHARD, MonitorTests
@@ -61,6 +62,32 @@ class VotesTests(MonitorTests):
         self.vote(self.bert, 50)
         self.vote(self.carl, 51, "10.0.0.98:8090")
         self.assert_accused("decided-for-ever")
+
+    def give_up(self, voter: Replica, other: Replica) -> int:
+        """A voter accepts that a node is given up, not yet durably; returns the position of that."""
+        configuration, address = voter.state.configuration, other.state.identity.address
+        assert configuration is not None
+        attempt = Ballot(50, OTHER, 1, (address,))
+        vote = Vote(attempt, give_up_nodes(configuration, [address], {}))
+        return self.write(voter, SetPromise(EPOCH, attempt, vote))
+
+    def test_given_up(self) -> None:
+        """A voter gives up who has been silent for long, whatever it hears until its vote is durable."""
+        machine = self.small.machines[1]
+        machine.kept_down = 1
+        machine.crash()
+        self.small.later(6)
+        position = self.give_up(self.anna, self.bert)
+        machine.mend()
+        self.small.later(1)
+        self.monitor.synced(self.anna, position)
+        self.assert_accused()
+
+    def test_given_up_though_heard(self) -> None:
+        """A voter does not give up who was there a moment ago, nor itself."""
+        self.give_up(self.anna, self.bert)
+        self.give_up(self.carl, self.carl)
+        self.assert_accused("given-up-when-silent", "given-up-when-silent")
 
     def test_said_before_it_is_durable(self) -> None:
         """Promises, votes and epochs are told once they are on disk."""

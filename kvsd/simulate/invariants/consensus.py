@@ -53,6 +53,7 @@ class Votes(Invariant):
         for change in changes:
             if isinstance(change, SetPromise):
                 self._check_promise(replica, change)
+                self._check_given_up(replica, change)
                 self._last[replica, change.ballot.is_forced] = (change.epoch, change.ballot, change.vote)
             if isinstance(change, SetPromise | SetConfiguration):
                 self._unsynced[replica].append((position, change))
@@ -92,6 +93,17 @@ class Votes(Invariant):
                 "promises-kept", f"{replica.state.identity.address} goes back from a later attempt to {promise.ballot}"
             )
 
+    def _check_given_up(self, replica: Replica, promise: SetPromise) -> None:
+        """Nobody accepts by force who is given up by that, or has heard of one of those lately, at the time of the vote."""
+        vote, state = promise.vote, replica.state
+        if vote is None or vote.ballot != promise.ballot or promise.epoch != state.epoch:
+            return
+        for other in vote.ballot.given_up:
+            peer = state.liveness.peers.get(other)
+            silent = peer.silent(state.now.monotonic) if peer else None
+            if other == state.identity.address or (silent is not None and silent < LONG_SECONDS):
+                self.accuse("given-up-when-silent", f"{state.identity.address} gives up {other}, heard of lately")
+
     def _count(self, replica: Replica, promise: SetPromise) -> None:
         """Once a majority has accepted something, nobody accepts anything else in a later attempt."""
         epoch, vote = promise.epoch, promise.vote
@@ -111,12 +123,8 @@ class Votes(Invariant):
             self._chosen.setdefault(base, (vote.ballot, vote.configuration))
 
     def _count_forced(self, replica: Replica, vote: Vote) -> None:
-        """
-        What is forced says so, and of what is forced in one way nobody accepts two.
-
-        Nobody accepts it either who is given up by it, or who has heard of one of those lately.
-        """
-        address, configuration, mine = replica.state.identity.address, vote.configuration, replica.state.configuration
+        """What is forced says so, and of what is forced in one way nobody accepts two."""
+        address, configuration = replica.state.identity.address, vote.configuration
         known = self._forced.setdefault((configuration.epoch, configuration.forced), configuration)
         if not configuration.forced or configuration.forced[-1].epoch != configuration.epoch:
             self.accuse(
@@ -126,8 +134,3 @@ class Votes(Invariant):
             self.accuse(
                 "forced-once", f"{address} accepts another configuration of epoch {configuration.epoch} by force"
             )
-        for other in vote.ballot.given_up:
-            peer = replica.state.liveness.peers.get(other)
-            heard = peer.heard if peer else None
-            if mine and (other == address or (heard and replica.state.now.monotonic - heard < LONG_SECONDS)):
-                self.accuse("given-up-when-silent", f"{address} gives up {other}, of which it has heard lately")

@@ -2,18 +2,23 @@
 Honesty: what a node says of why a request can't be served is true, and it keeps within its own limits.
 """
 
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 
 from kvsd.replication.effects import Keep, SetConfiguration, SetVector
+from kvsd.replication.messages import Forwarded, Message, Sender
 from kvsd.replication.replica import Replica
-from kvsd.replication.requests import Absent, Found, MissingWrite, Outcome, Unconfirmed, Unmet, Written
+from kvsd.replication.requests import Absent, Found, MissingWrite, Outcome, Unconfirmed, Unmet, Verdict, Written
 from kvsd.replication.saved import Saved
 from kvsd.simulate.monitor import Invariant, Monitor
+
+HEARD = 100
+"""So many answers to requests that were sent on are remembered."""
 
 
 class Honesty(Invariant):
     """
-    Checks explanations when they are given.
+    Checks explanations when they are given by who lacks something, and not when another node passes them on.
 
     An event may bring several messages: what one of them is answered may be out of date by the last.  So a node is
     taken to have what it had before the event.
@@ -24,10 +29,16 @@ class Honesty(Invariant):
         self._sources: set[str] = set()
         """The shards from which writes were ever to be taken over."""
         self._had: dict[tuple[Replica, str], Mapping[bytes, int]] = {}
+        self._heard: defaultdict[Replica, deque[Verdict]] = defaultdict(lambda: deque(maxlen=HEARD))
+        """What a replica was told last by those to whom it had sent requests on."""
 
     def started(self, replica: Replica, saved: Saved) -> None:
         """What the disk knows."""
         self._had |= {(replica, role.shard): dict(role.vector) for role in saved.roles.values()}
+
+    def hears(self, replica: Replica, sender: Sender, messages: Sequence[Message]) -> None:
+        """What others say may be passed on."""
+        self._heard[replica].extend(m.outcome for m in messages if isinstance(m, Forwarded))
 
     def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
         """Vectors are raised."""
@@ -42,9 +53,12 @@ class Honesty(Invariant):
         if isinstance(outcome, Found | Written | Unconfirmed | Absent):
             if not replica.state.founded and replica.state.epoch <= 1:  # one that was removed hands on what came late
                 self.accuse("serve-rule", f"{address} serves although it is not founded")
-        elif isinstance(outcome, Unmet) and replica.state.serving(outcome.shard):
+        elif isinstance(outcome, Unmet) and self._is_its_own(replica, outcome):
             for lack in outcome.missing:
                 self._check(replica, lack)
+
+    def _is_its_own(self, replica: Replica, outcome: Unmet) -> bool:
+        return replica.state.serving(outcome.shard) is not None and outcome not in self._heard[replica]
 
     def _check(self, replica: Replica, lack: MissingWrite) -> None:
         address, writer = replica.state.identity.address, bytes.fromhex(lack.writer)
