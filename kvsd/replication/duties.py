@@ -51,9 +51,13 @@ class Duties:
 
     def next(self, now: Now) -> Configuration | None:
         """What should follow now, if this node is to see to that."""
-        configuration = self._state.configuration
-        if self.driver() != self._state.identity.address or not (configuration and configuration.is_bound()):
+        state, configuration = self._state, self._state.configuration
+        if self.driver() != state.identity.address or not (configuration and configuration.is_bound()):
             return None
+        if state.disk.epoch != state.epoch:
+            return (
+                None  # what this node wrote before it knew this configuration may not be durable, and so not be counted
+            )
         every: tuple[tuple[str, Iterator[Step]], ...] = (
             ("admit", self._nodes.admit()),
             ("bind", self._nodes.bind()),

@@ -42,3 +42,7 @@ class FoundPlansTests(SynchronousTestCase):
     def test_imported_before_meeting_the_others(self) -> None:
         """A node that is started with a backup issues nothing that it takes over from another of its own shards."""
         self.hold("imported-before-meeting-the-others", "stale-disk")
+
+    def test_struck_out_by_itself_before_its_sync(self) -> None:
+        """A node whose disk is behind does not decide that all others have what it wrote."""
+        self.hold("struck-out-by-itself-before-its-sync", "stuck-disk")

@@ -69,6 +69,19 @@ class DriverTests(DutiesCase):
         self.assertEqual({TWO}, self.proposers())
         self.assertIn("10.0.0.8:8090", self.configuration(TWO).nodes)
 
+    def test_waits_for_its_disk(self) -> None:
+        """What the driver itself has counts only where it is durable: it waits until its disk knows the configuration, too."""
+        site = self.cluster.sites[ONE]
+        site.holding = True
+        self.cluster.submit(TWO, AddNode(NEW))
+        newcomer(self.cluster)
+        self.cluster.run(0.5)
+        self.assertEqual(ONE, self.replica().duties.driver())
+        self.assertEqual(b"", self.configuration().nodes[NEW])
+        self.assertIsNone(self.replica().duties.next(self.cluster.now(site)))
+        self.cluster.sync(site)
+        self.assertIsNotNone(self.replica().duties.next(self.cluster.now(site)))
+
     def test_nothing_to_do(self) -> None:
         """A cluster at rest proposes nothing, and nothing blocks it."""
         self.cluster.sent.clear()
