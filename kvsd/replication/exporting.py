@@ -5,9 +5,11 @@ Giving: what another shard asks for that takes over slots of this one.  See :mod
 from functools import partial
 
 from kvsd.replication.causality import Dependencies, join, meet
+from kvsd.replication.meeting import Meeting
 from kvsd.replication.messages import Import, Imported
 from kvsd.replication.placement import Tenure, TenureSlot, slot_of
 from kvsd.replication.record import CarriedOut, Record
+from kvsd.replication.reports import Reports
 from kvsd.replication.role import Role
 from kvsd.replication.roster import Roster
 from kvsd.replication.state import State
@@ -18,14 +20,20 @@ class Exports:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._meeting = Meeting(state)
+        self._reports = Reports(state)
 
     def give(self, message: Import) -> Imported | None:
-        """The answer to a question; None where this node can't answer it, in the configuration that it knows."""
+        """
+        The answer to a question; None where this node can't answer it, in the configuration that it knows.
+
+        Nor while it meets the others after a start: the answer may say that there is no more, and its disk be an old copy.
+        """
         roster, role = self._state.roster, self._state.roles.get(message.shard)
-        if roster is None or not self._is_source(message):
+        if roster is None or not self._is_source(message) or self._meeting.is_on():
             return None
         if role is None:
-            return self._nothing(message) if self._departed_unawares(message) else None
+            return self._nothing(message) if self._owes_nothing(message) else None
         if message.first:
             return self._copy(role, message) if self._is_ready(message.tenure, role) else None
         if message.cursor == 0 and role.log.reaches_back_to(message.vector, role.vector):
@@ -37,14 +45,13 @@ class Exports:
         assert roster is not None, "it is asked in a configuration"
         return any(tenure == message.tenure for _, tenure, _ in roster.importers(message.shard))
 
-    def _departed_unawares(self, message: Import) -> bool:
+    def _owes_nothing(self, message: Import) -> bool:
         """Whether this node was a member only while it was cut off, and so never wrote anything there."""
-        identity, roster = self._state.identity, self._state.roster
+        roster = self._state.roster
         assert roster is not None, "it is asked in a configuration"
-        departed = roster.shard(message.shard).departed
-        return not message.first and any(
-            (m.node, m.instance) == (identity.address, identity.instance) for m in departed
-        )
+        place = roster.places.get(message.shard)
+        is_departed = place is not None and place in roster.shard(message.shard).departed
+        return place is not None and is_departed and not message.first and self._reports.owes_nothing(place)
 
     def _nothing(self, message: Import) -> Imported:
         """All that there is where there is nothing, which the puller waits to hear."""

@@ -18,6 +18,7 @@ from kvsd.replication.state import State
 
 MAX_STRANGERS = 256
 STALE = "{} {}: the data is older than what was acknowledged (a stale copy of the data directory?)"
+TOLD = "was told by this node of writes that its disk has not"
 
 
 class Heartbeats:
@@ -99,6 +100,7 @@ class Heartbeats:
         peer.instance, peer.epoch = sender.instance, message.epoch
         if genuine:
             peer.report(message)
+            peer.recalls = message.reported
             if message.epoch == state.epoch and state.roster:
                 peer.remember(state.roster.writers_of.get(peer.address, {}))
             self._remember(peer, message.reported)
@@ -128,13 +130,13 @@ class Heartbeats:
 
         Others may have acted on what it said it had: left it out of tokens, and forgotten it themselves.
         """
-        for shard, role in self._state.roles.items():
+        state = self._state
+        for shard, role in state.roles.items():
             written = role.vector.get(role.writer, 0)
             if peer.vectors.get(shard, {}).get(role.writer, 0) > written:
-                self._state.out.halt(
-                    STALE.format(peer.address, "has writes of this node's that this node's disk has not")
-                )
+                state.out.halt(STALE.format(peer.address, "has writes of this node's that this node's disk has not"))
             elif reported.get(role.writer, 0) > sum(role.vector.values()):
-                self._state.out.halt(
-                    STALE.format(peer.address, "was told by this node of writes that its disk has not")
-                )
+                state.out.halt(STALE.format(peer.address, TOLD))
+        for shard, member in state.roster.places.items() if state.roster else ():
+            if shard not in state.roles and reported.get(member.writer, 0):
+                state.out.halt(STALE.format(peer.address, TOLD))

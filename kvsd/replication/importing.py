@@ -215,7 +215,7 @@ class Imports:
         """Note who has shown all that it has by the new configuration; after the last one, the source is done with."""
         roster, progress = self._roster, self.progress[errand.tenure, errand.source]
         tenancy = roster.configuration.tenures.get(errand.tenure)
-        if tenancy is None or not message.complete or message.epoch < errand.since:
+        if tenancy is None or not message.complete or message.epoch < self._state.epoch:
             return
         holders = roster.shard(errand.source).holders()
         progress.done |= {member.writer for member in holders if member.node == peer}

@@ -58,6 +58,8 @@ class Peer:
         """Whether it says what it has: not while it meets the other nodes after a start."""
         self.reported: dict[Writer, int] = {}
         """How many writes it ever said to hold, by the writer that it is."""
+        self.recalls: Mapping[Writer, int] = {}
+        """How many writes others ever said to hold, by the writer that each is, as far as it remembers."""
         self.hlc = 0
         """The latest stamp that it has drawn or seen."""
         self.ahead_ms = 0

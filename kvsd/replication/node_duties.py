@@ -102,10 +102,35 @@ class NodeDuties:
                 self._wait("settle", f"{member.node} has not said what it has of {shard}")
                 return None
             counters.add(report.get(writer, 0))
+        if not self._is_shown_alike(shard):
+            return None
         if len(counters) > 1:
             self._wait("settle", f"the members of {shard} have not yet told each other what they have")
             return None
         return counters.pop() if counters else 0
+
+    def _is_shown_alike(self, shard: str) -> bool:
+        """
+        Whether all replicas of each shard that takes over writes of this one were shown the same of its lost writers.
+
+        What one of them alone was shown comes to the others, and may be more than is left in the shard itself.
+        """
+        configuration = self._configuration
+        lost = [writer for writer, loss in configuration.lost.items() if loss.shard == shard]
+        for importer, tenure, _ in configuration.importers(shard):
+            shown = set()
+            for member in configuration.shards[importer].replicas():
+                if self._reports.vector(member.node, importer) is None:
+                    self._wait("settle", f"{member.node} has not said what {importer} has of {shard}")
+                    return False
+                covered = self._reports.marks(member.node, importer).covered(tenure, shard)
+                shown.add(tuple(covered.get(writer, 0) for writer in lost))
+            if len(shown) > 1:
+                self._wait(
+                    "settle", f"the members of {importer} have not yet told each other what they have of {shard}"
+                )
+                return False
+        return True
 
     def place(self) -> Iterator[Step]:
         """Give nodes a place that were left out because they were down."""

@@ -50,13 +50,25 @@ class Reports:
         return addresses(roster.shard(shard).everyone()) if roster else []
 
     def owes_nothing(self, departed: Member) -> bool:
-        """Whether a departed member has no such role any more, or never had: it says so in this configuration."""
+        """
+        Whether a departed member never had such a role, having been cut off while it was a member.
+
+        It says in this configuration that it has none, and nobody remembers that it had: its disk may be an old copy.
+        """
         state = self._state
+        if self._recalled(departed.writer):
+            return False
         if departed.node == state.identity.address:
             return departed.shard not in state.roles
         peer = state.liveness.peers.get(departed.node)
         spoke = peer is not None and peer.epoch == state.epoch and peer.instance == departed.instance
         return spoke and peer is not None and peer.met and departed.shard not in peer.vectors
+
+    def _recalled(self, writer: bytes) -> bool:
+        """Whether anybody remembers that this replica ever said to hold anything."""
+        return any(
+            peer.reported.get(writer) or peer.recalls.get(writer) for peer in self._state.liveness.peers.values()
+        )
 
     def furthest(self, shard: str) -> VersionVector:
         """All that is known to have been written in a shard."""

@@ -94,35 +94,6 @@ class DeathTests(ReshardCase):
         self.run_until(self.is_quiet)
         self.check()
 
-    def test_member_that_never_knew(self) -> None:
-        """Who became and ceased to be a member while it was cut off has nothing to show, and says so once it is back."""
-        self.there_and_back_without(FIVE)
-        self.assertIn("may still lack writes of s2", self.cluster.sites[ONE].replica.duties.log["drain"].blocked)
-        self.cluster.heal()
-        self.run_until(self.is_quiet)
-        self.check()
-
-    def test_losses_are_settled_without_who_never_knew(self) -> None:
-        """Nor does it have to say how much it has of what another one wrote whose disk is gone."""
-        self.there_and_back_without(FIVE)
-        self.cluster.crash(SIX)
-        self.cluster.boot(SIX, b"another instance")
-        self.run_until(lambda: "has not said" in self.cluster.sites[ONE].replica.duties.log["settle"].blocked)
-        self.cluster.heal()
-        self.run_until(self.is_quiet)
-        self.assertEqual({0}, {loss.kept for loss in self.configuration().lost.values() if loss.shard == "s2"})
-
-    def there_and_back_without(self, away: str) -> None:
-        """One shard more and one less, while one of its new members is cut off."""
-        self.found()
-        self.cluster.cut = lambda sender, receiver, message: away in (sender, receiver)
-        self.reshard(3)
-        self.run_until(lambda: "s2" in self.configuration().shard_ids())
-        self.assertIn(away, self.configuration().members("s2"))
-        self.reshard(2)
-        self.run_until(lambda: "s2" not in self.configuration().shard_ids())
-        self.cluster.run(3.0)
-
     def test_driver_dies(self) -> None:
         """The next node sees to what is left, when the one that saw to it is down."""
         self.found()
