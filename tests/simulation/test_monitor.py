@@ -11,7 +11,7 @@ from kvsd.entries import entries, saved
 from kvsd.replication.causality import Dot, VersionVector
 from kvsd.replication.counts import Count
 from kvsd.replication.effects import DropRow, Effect, Keep, LogOp, Note, Now, Reply, Send, SetRow, SetVector, Write
-from kvsd.replication.messages import Acknowledged, Forwarded, Message, PullOps, PullRows, Push, Sender
+from kvsd.replication.messages import Acknowledged, Forwarded, Heartbeat, Message, PullOps, PullRows, Push, Sender
 from kvsd.replication.placement import slot_of
 from kvsd.replication.record import Op, Record, Row
 from kvsd.replication.replica import Replica
@@ -236,6 +236,15 @@ class DeliveryTests(MonitorTests):
         self.write(again, applied(again, next_op(again, self.anna)))
         self.assert_accused()
         self.write(again, applied(again, next_op(again, again)))
+        self.assert_accused("met-first")
+
+    def test_report_before_the_others_were_met(self) -> None:
+        """Nor does it say what it has."""
+        state = self.bert.state
+        assert state.configuration is not None
+        sender = Sender(state.identity.address, state.identity.instance, state.configuration.cluster, 1)
+        for vectors in ({}, {SHARD: dict(role_of(self.bert).vector)}):
+            self.monitor.hears(self.anna, sender, [Heartbeat(1, 0, 0, {}, vectors, {}, {}, meeting=True)])
         self.assert_accused("met-first")
 
     def test_dot_used_again_before_it_was_durable(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from kvsd.replication.effects import Keep, LogOp, SetVector
 from kvsd.replication.meeting import Meeting
-from kvsd.replication.messages import Message, PullRows, Sender
+from kvsd.replication.messages import Heartbeat, Message, PullRows, Sender
 from kvsd.replication.record import Op
 from kvsd.replication.replica import Replica
 from kvsd.replication.saved import Saved
@@ -34,7 +34,9 @@ class Delivery(Invariant):
                 self._one_dot_one_write(replica, op)
 
     def hears(self, replica: Replica, sender: Sender, messages: Sequence[Message]) -> None:
-        """Only a copy of rows may make a vector jump, to where the copy ends."""
+        """Only a copy of rows may make a vector jump, to where the copy ends; who meets the others says nothing of its own."""
+        if any(isinstance(message, Heartbeat) and message.meeting and message.vectors for message in messages):
+            self.accuse("met-first", f"{sender.address} said what it has, and others may remember that it had more")
         self._copies[replica] = {
             message.shard: message.vector
             for message in messages

@@ -81,7 +81,7 @@ def departed_struck_out_at_once(planting: Planting) -> None:
 def departed_struck_out_unheard(planting: Planting) -> None:
     """A departed member that was not heard of in this configuration may have writes that nobody else has."""
     spoke = "spoke and peer is not None and peer.met and departed.shard not in peer.vectors"
-    planting.rewrite(Reports, "owes_nothing", (spoke, "True"))
+    planting.rewrite(Reports, "owes_nothing", (spoke, "True"), ("self._recalled(departed.writer)", "False"))
 
 
 def departed_struck_out_behind_importers(planting: Planting) -> None:
