@@ -573,6 +573,12 @@ class HonestyTests(MonitorTests):
         self.show(self.anna, self.lack(self.have() + 1, [self.carl.state.identity.address]))
         self.assert_accused("explanation")
 
+    def test_held_on_a_lost_disk(self) -> None:
+        """Whose disk is gone may be named by those who do not know that yet."""
+        self.monitor.dropped.add((self.carl.state.identity.address, SHARD))
+        self.show(self.anna, self.lack(self.have() + 1, [self.carl.state.identity.address]))
+        self.assert_accused()
+
     def test_held(self) -> None:
         """Whoever has a write may be named."""
         state = self.on_disk(0)

@@ -69,6 +69,8 @@ class Honesty(Invariant):
         if lack.have < lack.need <= have:
             self.accuse("explanation", f"{address} says that it lacks {lack}, but it has {have}")
         for holder in lack.held_by:
+            if (holder, lack.shard) in self.monitor.dropped:
+                continue  # it had it, and that its disk is gone is not known everywhere yet
             if holder != lack.node and self.disks(holder).get(lack.shard, {}).get(writer, 0) < lack.need:
                 self.accuse("explanation", f"{address} says that {holder} holds {lack}, but it does not")
 
