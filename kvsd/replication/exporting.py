@@ -50,8 +50,9 @@ class Exports:
         roster = self._state.roster
         assert roster is not None, "it is asked in a configuration"
         place = roster.places.get(message.shard)
-        is_departed = place is not None and place in roster.shard(message.shard).departed
-        return place is not None and is_departed and not message.first and self._reports.owes_nothing(place)
+        if message.first or place is None or place not in roster.shard(message.shard).departed:
+            return False
+        return self._reports.owes_nothing(place)
 
     def _nothing(self, message: Import) -> Imported:
         """All that there is where there is nothing, which the puller waits to hear."""

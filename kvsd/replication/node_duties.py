@@ -7,10 +7,10 @@ from functools import partial
 
 from kvsd.replication import changes
 from kvsd.replication.causality import join
-from kvsd.replication.configuration import Configuration, Shard, shard_number
+from kvsd.replication.configuration import Configuration, shard_number
 from kvsd.replication.duty import Step, Wait
+from kvsd.replication.losses import Losses
 from kvsd.replication.membership import Membership
-from kvsd.replication.reports import Reports
 from kvsd.replication.state import State
 
 
@@ -20,7 +20,7 @@ class NodeDuties:
     def __init__(self, state: State, membership: Membership, wait: Wait) -> None:
         self._state = state
         self._membership = membership
-        self._reports = Reports(state)
+        self._losses = Losses(state, wait)
         self._wait = wait
 
     @property
@@ -84,53 +84,12 @@ class NodeDuties:
         """Find out what is left of the writes of a writer whose disk is gone: all who may have some agree by now."""
         for writer, loss in sorted(self._configuration.lost.items()):
             if loss.kept is None:
-                kept = self._kept(writer, loss.shard)
+                kept = self._losses.kept(writer, loss.shard)
                 if kept is not None:
                     yield (
                         f"settled the losses of {loss.node} in {loss.shard}",
                         partial(changes.settle, self._configuration, writer, kept),
                     )
-
-    def _kept(self, writer: bytes, shard: str) -> int | None:
-        replicas = self._configuration.shards.get(shard, Shard())
-        counters = set()
-        for member in replicas.holders():
-            if member in replicas.departed and self._reports.owes_nothing(member):
-                continue
-            report = self._reports.vector(member.node, shard)
-            if report is None:
-                self._wait("settle", f"{member.node} has not said what it has of {shard}")
-                return None
-            counters.add(report.get(writer, 0))
-        if not self._is_shown_alike(shard):
-            return None
-        if len(counters) > 1:
-            self._wait("settle", f"the members of {shard} have not yet told each other what they have")
-            return None
-        return counters.pop() if counters else 0
-
-    def _is_shown_alike(self, shard: str) -> bool:
-        """
-        Whether all replicas of each shard that takes over writes of this one were shown the same of its lost writers.
-
-        What one of them alone was shown comes to the others, and may be more than is left in the shard itself.
-        """
-        configuration = self._configuration
-        lost = [writer for writer, loss in configuration.lost.items() if loss.shard == shard]
-        for importer, tenure, _ in configuration.importers(shard):
-            shown = set()
-            for member in configuration.shards[importer].replicas():
-                if self._reports.vector(member.node, importer) is None:
-                    self._wait("settle", f"{member.node} has not said what {importer} has of {shard}")
-                    return False
-                covered = self._reports.marks(member.node, importer).covered(tenure, shard)
-                shown.add(tuple(covered.get(writer, 0) for writer in lost))
-            if len(shown) > 1:
-                self._wait(
-                    "settle", f"the members of {importer} have not yet told each other what they have of {shard}"
-                )
-                return False
-        return True
 
     def place(self) -> Iterator[Step]:
         """Give nodes a place that were left out because they were down."""

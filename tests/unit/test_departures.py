@@ -1,13 +1,12 @@
 """
-Members that departed: what they have is fetched before a source is done with, and losses settled; who has nothing says so.
+Members that departed: what they have is fetched before a source is done with; who has nothing says so.
 """
 
 from collections.abc import Mapping
 
-from kvsd.replication.messages import Heartbeat, Import, Imported, Message
-from kvsd.replication.placement import slot_of
+from kvsd.replication.messages import Heartbeat, Import, Imported
 from kvsd.replication.reports import Reports
-from kvsd.replication.requests import AddNode, Found, Get, Outcome, Put, Unmet, Written
+from kvsd.replication.requests import AddNode, Found, Put, Written
 from kvsd.replication.token import EMPTY
 from tests.unit.test_reshard import FIVE, ONE, SIX, THREE, TWO, ReshardCase
 
@@ -120,75 +119,6 @@ class OldCopyTests(ReshardCase):
         self.assertEqual("", self.cluster.sites[FIVE].halted)
         self.assertEqual([], [m for sender, _, m in self.sent(Imported) if sender == FIVE])
         self.put_back(right)
-
-
-class LateWriteTests(ReshardCase):
-    """A late write of a source that one member of the target has, and of whose writer the disk is lost."""
-
-    def prepare(self, *, unaware: bool) -> None:
-        """The other member of the source lacks the write, or never knew of its role there."""
-        self.found()
-        self.away: set[object] = {FIVE} if unaware else set()
-        self.cluster.cut = self._cut
-        self.reshard(3)
-        self.run_until(lambda: "s2" in self.configuration().shard_ids(), writes=0)
-        self.cluster.run(2.0)
-        self.away.add(FIVE)
-        self.reshard(2)
-        self.run_until(self.is_copied, writes=0)
-        self.away.add(SIX)
-        self.run_until(lambda: "s2" not in self.configuration().shard_ids(), writes=0)
-        written = self.cluster.ask(SIX, Put(self.key, VALUE, EMPTY))
-        assert isinstance(written, Written)
-        self.token = written.token
-        self.away = {FIVE, frozenset((ONE, THREE)), frozenset((THREE, SIX))}
-        self.run_until(lambda: isinstance(self.cluster.get(ONE, self.key), Found), writes=0)
-        self.cluster.crash(ONE)
-        self.cluster.crash(SIX)
-        self.away = set()
-        self.cluster.boot(SIX, ANOTHER)
-        self.cluster.run(10.0)
-
-    def _cut(self, sender: str, receiver: str, message: Message) -> bool:
-        return bool(self.away & {sender, receiver, frozenset((sender, receiver))})
-
-    def is_copied(self) -> bool:
-        """Whether the first copies are there; by then it is known which key goes back to s0, of ONE and THREE."""
-        pending, reports = self.configuration().pending, self.cluster.sites[ONE].replica.duties.reports
-        if pending is None:
-            return False
-        slots = {slot for move in pending.moves if move.target == "s0" for slot in move.slots}
-        self.key = next(key for key in (f"zz{n}" for n in range(10_000)) if slot_of(key) in slots)
-        replicas = [(move, at) for move in pending.moves for at in self.configuration().members(move.target)]
-        return all(move.tenure in reports.marks(at, move.target).ready for move, at in replicas)
-
-    def read(self) -> Outcome | None:
-        """What the client of the write is told at the other member."""
-        ticket = self.cluster.submit(THREE, Get(self.key, self.token, 1.0))
-        self.cluster.run(3.0)
-        return self.cluster.sites[THREE].outcomes.get(ticket)
-
-    def is_waited_for(self) -> None:
-        """Nothing is settled without the one that has the write; it is served once that is back."""
-        self.assertIsInstance(self.read(), Unmet)
-        self.assertEqual([None], [loss.kept for loss in self.configuration(TWO).lost.values() if loss.shard == "s2"])
-        self.assertIn("has not said what s0 has of s2", self.cluster.sites[TWO].replica.duties.log["settle"].blocked)
-        self.cluster.restart(ONE)
-        self.cluster.run(8.0)
-        seen = self.read()
-        assert isinstance(seen, Found)
-        self.assertEqual(VALUE, seen.value)
-        self.assertNotIn(None, [loss.kept for loss in self.configuration(TWO).lost.values()])
-
-    def test_only_who_never_knew_is_left(self) -> None:
-        """Where nobody is left to ask in the source, those who took over its writes tell each other first."""
-        self.prepare(unaware=True)
-        self.is_waited_for()
-
-    def test_who_lacks_it_is_left(self) -> None:
-        """Nor is it settled by who is left there and has less."""
-        self.prepare(unaware=False)
-        self.is_waited_for()
 
 
 class EpochTests(ReshardCase):

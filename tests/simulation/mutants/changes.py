@@ -5,7 +5,7 @@ Defects of changes of nodes and members: somebody serves too early, or is forgot
 from kvsd.replication import changes, configuration, resharding, state
 from kvsd.replication.antientropy import AntiEntropy
 from kvsd.replication.causality import writer_id
-from kvsd.replication.node_duties import NodeDuties
+from kvsd.replication.losses import Losses
 from kvsd.replication.reports import Reports
 from kvsd.replication.roster import Roster
 from kvsd.replication.shard_duties import ShardDuties
@@ -115,9 +115,8 @@ def same_writer_after_a_wipe(planting: Planting) -> None:
 
 def settled_without_agreement(planting: Planting) -> None:
     """What is left of a lost writer's writes is settled once all who may have some agree."""
-    planting.rewrite(
-        NodeDuties, "_kept", ("len(counters) > 1", "False"), ("counters.pop() if counters", "min(counters) if counters")
-    )
+    differ = "len(holders) > 1 or max(others) > max(holders, default=0)"
+    planting.rewrite(Losses, "_held", (differ, "False"), ("holders.pop() if holders", "min(holders) if holders"))
 
 
 def collected_before_losses_settle(planting: Planting) -> None:
