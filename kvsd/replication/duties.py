@@ -55,9 +55,8 @@ class Duties:
         if self.driver() != state.identity.address or not (configuration and configuration.is_bound()):
             return None
         if state.disk.epoch != state.epoch:
-            return (
-                None  # what this node wrote before it knew this configuration may not be durable, and so not be counted
-            )
+            # What this node wrote before it knew this configuration may not be durable yet, and would not be counted.
+            return None
         every: tuple[tuple[str, Iterator[Step]], ...] = (
             ("admit", self._nodes.admit()),
             ("bind", self._nodes.bind()),
