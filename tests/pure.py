@@ -31,6 +31,23 @@ def rows_on(disk: Mapping[tuple[str, bytes], bytes]) -> RowTable:
     return row_table(lambda: {key: value for (table, key), value in disk.items() if table == "rows"})
 
 
+class Watched(int):
+    """A ticket that counts how often one like it is compared with another."""
+
+    looks = 0
+    __hash__ = int.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        """Compare as a number does."""
+        Watched.looks += 1
+        return int(self) == other
+
+    def __ne__(self, other: object) -> bool:
+        """Compare as a number does."""
+        Watched.looks += 1
+        return int(self) != other
+
+
 @dataclass
 class Site:
     """One node: its replica, its disk, and what it was told to do and has not done yet."""

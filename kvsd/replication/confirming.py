@@ -6,6 +6,7 @@ there.  The answer is as fresh as that of a read would be: it was made after the
 confirmed in one event shares a message for each node.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -53,7 +54,7 @@ class Question(Struct, eq=False):
     outlook: int
     since: int
     deadline: float
-    asked: list[tuple[Ticket, Confirm]]
+    asked: dict[Ticket, Confirm]
 
 
 class Confirmations:
@@ -63,9 +64,11 @@ class Confirmations:
         self._state = state
         self._heard: dict[str, Heard] = {}
         """By the address of the node."""
-        self._asked: dict[str, list[tuple[Ticket, Confirm]]] = {}
+        self._asked: dict[str, dict[Ticket, Confirm]] = {}
         """What is asked in the event at hand, by the address of the node that is to confirm it."""
         self._under_way: dict[int, Question] = {}
+        self._questions: dict[Ticket, Question] = {}
+        """The question that each ticket shares, so that a client that hangs up costs one look-up, however many ask."""
         self._count = state.identity.boot << 32  # never a number of an earlier run of this process
         self.total = 0
         """How often something was confirmed."""
@@ -76,7 +79,7 @@ class Confirmations:
 
     def ask(self, ticket: Ticket, request: Confirm) -> None:
         """Somebody wants something confirmed; :meth:`send` is to follow in the same event."""
-        self._asked.setdefault(request.basis.node, []).append((ticket, request))
+        self._asked.setdefault(request.basis.node, {})[ticket] = request
 
     def send(self, now: Now) -> None:
         """Ask the nodes, of each what concerns one outlook of it: the one it had when it told the last of it."""
@@ -85,16 +88,17 @@ class Confirmations:
             if not self._state.usable(peer) or len(self._under_way) >= self._state.limits.forwards:
                 self._give_up(requests)
                 continue
-            outlook = requests[-1][1].basis.outlook
-            since = self._since(peer, outlook, requests)
+            outlook = requests[next(reversed(requests))].basis.outlook
+            since = self._since(peer, outlook, requests.values())
             self._count += 1
             deadline = now.monotonic + self._state.limits.forward_seconds
-            self._under_way[self._count] = Question(peer, outlook, since, deadline, requests)
+            question = self._under_way[self._count] = Question(peer, outlook, since, deadline, requests)
+            self._questions.update(dict.fromkeys(requests, question))
             self._state.out.send(peer, AskChanges(self._count, outlook, since), after=0)
 
-    def _since(self, peer: str, outlook: int, requests: list[tuple[Ticket, Confirm]]) -> int:
+    def _since(self, peer: str, outlook: int, requests: Iterable[Confirm]) -> int:
         """After which change all changes are wanted: what is known already is not, unless something older is concerned."""
-        oldest = min(request.basis.changes for _, request in requests if request.basis.outlook == outlook)
+        oldest = min(request.basis.changes for request in requests if request.basis.outlook == outlook)
         heard = self._heard.get(peer)
         return oldest if heard is None or heard.outlook != outlook or oldest < heard.floor else heard.ceiling
 
@@ -112,7 +116,8 @@ class Confirmations:
                 heard = self._heard[peer] = Heard(message.outlook, question.since)
             heard.learn(question.since, message.count, message.changed)
         still = Confirmed(heard.ceiling)
-        for ticket, request in question.asked:
+        for ticket, request in question.asked.items():
+            del self._questions[ticket]
             is_so = heard.confirms(request)
             self.total += is_so
             self._state.out.answer(ticket, still if is_so else UNCONFIRMED)
@@ -128,13 +133,14 @@ class Confirmations:
 
     def cancel(self, ticket: Ticket) -> None:
         """Nobody waits for the answer any more."""
-        for question in self._under_way.values():
-            question.asked = [asked for asked in question.asked if asked[0] != ticket]
+        if question := self._questions.pop(ticket, None):
+            del question.asked[ticket]
 
     def _end(self, numbers: list[int]) -> None:
         for number in numbers:
             self._give_up(self._under_way.pop(number).asked)
 
-    def _give_up(self, asked: list[tuple[Ticket, Confirm]]) -> None:
-        for ticket, _ in asked:
+    def _give_up(self, asked: Iterable[Ticket]) -> None:
+        for ticket in asked:
+            self._questions.pop(ticket, None)
             self._state.out.answer(ticket, UNCONFIRMED)

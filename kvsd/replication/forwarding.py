@@ -71,6 +71,8 @@ class Forwards:
         self._state = state
         self._candidates = Candidates(state)
         self._under_way: dict[int, Forwarding] = {}
+        self._numbers: dict[Ticket, int] = {}
+        """The number of each ticket's request, so that a client that hangs up costs one look-up, however many are sent on."""
         self._count = state.identity.boot << 32  # never a number of an earlier run of this process
         self.total = 0
 
@@ -143,6 +145,7 @@ class Forwards:
         wait_there = wait + patience(forwarding.request, self._state.limits)
         forwarding.deadline = now.monotonic + self._state.limits.forward_seconds + wait_there
         self._under_way[self._count] = forwarding
+        self._numbers[forwarding.ticket] = self._count
         self._state.out.send(peer, Forward(self._count, forwarding.attempt(wait)), after=0)
 
     # The way back
@@ -152,7 +155,7 @@ class Forwards:
         forwarding = self._under_way.get(message.id)
         if forwarding is None or forwarding.peer != peer:
             return None
-        del self._under_way[message.id]
+        del self._under_way[message.id], self._numbers[forwarding.ticket]
         if isinstance(message.outcome, Outdated):
             return self._redraw(forwarding, message.outcome, now)
         if not isinstance(message.outcome, Unmet | Unassigned | Overloaded | StorageFull):
@@ -196,6 +199,7 @@ class Forwards:
         ended = []
         for id_ in ids:
             forwarding = self._under_way.pop(id_)
+            del self._numbers[forwarding.ticket]
             forwarding.tried = True
             outcome = self._next(forwarding, now)
             if outcome:
@@ -204,4 +208,5 @@ class Forwards:
 
     def cancel(self, ticket: Ticket) -> None:
         """Nobody waits for the answer any more."""
-        self._under_way = {id_: f for id_, f in self._under_way.items() if f.ticket != ticket}
+        if number := self._numbers.pop(ticket, None):
+            del self._under_way[number]

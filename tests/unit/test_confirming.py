@@ -10,7 +10,7 @@ from kvsd.replication.confirming import Heard
 from kvsd.replication.messages import Message
 from kvsd.replication.requests import Absent, Found, Get, Outcome
 from kvsd.replication.token import EMPTY
-from tests.pure import PureCluster, with_limits
+from tests.pure import PureCluster, Watched, with_limits
 
 
 class HeardTests(SynchronousTestCase):
@@ -159,6 +159,21 @@ class ConfirmingTests(SynchronousTestCase):
         self.cluster.perform(site, site.replica.cancel(tickets[0]))
         self.cluster.run(self.cluster.limits.forward_seconds + 0.5)
         self.assertEqual([site.outcomes.get(ticket) for ticket in tickets], [None, Confirmed(None)])
+
+    def test_hang_up_costs_one_look_up(self) -> None:
+        """However many wait for a question, one that leaves looks at itself alone."""
+        self.cluster.cut = lambda sender, receiver, message: isinstance(message, AskChanges)
+        site = self.cluster.sites[self.edge]
+        tickets = [Watched(number) for number in range(1000, 1300)]
+        confirm = Confirm(self.keys[0], self.told[self.keys[0]])
+        asked = [(ticket, confirm) for ticket in tickets]
+        self.cluster.perform(site, site.replica.submit(asked, self.cluster.now(site)))
+        Watched.looks = 0
+        for ticket in tickets[1:]:
+            site.replica.cancel(ticket)
+        self.assertLess(Watched.looks, 10 * 300)
+        self.cluster.run(self.cluster.limits.forward_seconds + 0.5)
+        self.assertEqual([ticket for ticket in tickets if ticket in site.outcomes], tickets[:1])
 
     def test_many_under_way(self) -> None:
         """Only so many questions are under way at a time; what is beyond them is not confirmed."""

@@ -19,7 +19,7 @@ from kvsd.replication.requests import (
 from kvsd.replication.store import record_bytes
 from kvsd.replication.token import EMPTY
 from tests.builders import make_record
-from tests.pure import PureCluster
+from tests.pure import PureCluster, Watched
 
 
 class Asked:
@@ -302,3 +302,17 @@ class RetryTests(Asked, SynchronousTestCase):
         self.cluster.run(2.0)
         self.assertEqual(0, len(site.replica.forwards))
         self.assertIsNone(self.outcome(ticket))
+
+    def test_client_that_is_gone_costs_one_look_up(self) -> None:
+        """However many requests are under way, a hang-up looks at its own alone."""
+        self.cluster.isolate(self.edge)
+        site = self.cluster.sites[self.edge]
+        tickets = [Watched(number) for number in range(1000, 1300)]
+        asked = [(ticket, Get(self.key, EMPTY)) for ticket in tickets]
+        self.cluster.perform(site, site.replica.submit(asked, self.cluster.now(site)))
+        self.assertEqual(300, len(site.replica.forwards))
+        Watched.looks = 0
+        for ticket in tickets:
+            site.replica.cancel(ticket)
+        self.assertEqual(0, len(site.replica.forwards))
+        self.assertLess(Watched.looks, 10 * 300)
