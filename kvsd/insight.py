@@ -27,6 +27,11 @@ class Insight:
         nodes = self._state.configuration.nodes if self._state.configuration else up
         return [address for address in up if address in nodes]
 
+    def names(self) -> set[str]:
+        """Return the names of all nodes of the cluster, and of those that are no more and may still have something to say."""
+        configuration = self._state.configuration
+        return {*configuration.nodes, *(m.node for m in configuration.everyone())} if configuration else set()
+
     def shard_ids(self) -> list[str]:
         """The ids of all shards."""
         return self._state.configuration.shard_ids() if self._state.configuration else []

@@ -2,12 +2,14 @@
 The settings of a node: from options, else from the environment, checked once.
 """
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from twisted.internet.endpoints import quoteStringArgument
+
 from kvsd.replication.configuration import Configuration, ConfigurationError, founding_configuration
+from kvsd.replication.node_address import address_fault, is_loopback
 from kvsd.replication.requests import Concern, read_concern
 
 BACKLOG = 1024
@@ -62,7 +64,7 @@ def read_settings(options: Mapping[str, object], environment: Mapping[str, str])
         view=view,
         founding=_founding(view, given("shard-count", "SHARD_COUNT")),
         data_dir=Path(data_dir) if data_dir else None,
-        listen=given("listen", "KVSD_LISTEN") or f"tcp:{_port(address)}",
+        listen=given("listen", "KVSD_LISTEN") or listen_endpoint(address),
         secret=_secret(given("secret-file", "KVSD_SECRET_FILE"), environment.get("KVSD_SECRET", "")),
         fsync=not options.get("no-fsync"),
         max_key_length=_number("max-key-length", given("max-key-length", ""), DEFAULT_MAX_KEY_LENGTH),
@@ -75,32 +77,21 @@ def read_settings(options: Mapping[str, object], environment: Mapping[str, str])
     )
 
 
-def is_address(text: str) -> bool:
-    """Whether a text is IP:PORT, as nodes are called."""
-    try:
-        return _address("", text) == text
-    except SettingsError:
-        return False
-
-
-def _port(address: str) -> str:
-    return address.rpartition(":")[2]
+def listen_endpoint(address: str) -> str:
+    """
+    Return the description of the endpoint where a node with this address listens by default: its port on all interfaces,
+    of IPv6 for an IPv6 address (where the system lets that, of IPv4 as well), or on its loopback address alone.
+    """
+    host, _, port = address.rpartition(":")
+    listen = f"tcp6:{port}" if host.startswith("[") else f"tcp:{port}"
+    return f"{listen}:interface={quoteStringArgument(host.strip('[]'))}" if is_loopback(address) else listen
 
 
 def _address(name: str, text: str | None) -> str:
     if not text:
         raise SettingsError(f"{name} is missing: give this node's IP:PORT")
-    host, colon, port = text.rpartition(":")
-    try:
-        if host.startswith("[") and host.endswith("]"):
-            ipaddress.IPv6Address(host[1:-1])
-        else:
-            ipaddress.IPv4Address(host)
-    except ValueError:
-        colon = ""
-    written = port.isascii() and port.isdecimal() and len(port) <= 5 and str(int(port)) == port
-    if not colon or not written or not 0 < int(port) < 65536:
-        raise SettingsError(f"{name} is malformed: {text!r} is not IP:PORT")
+    if fault := address_fault(text):
+        raise SettingsError(f"{name} is malformed: {text!r:.80} {fault}")
     return text
 
 

@@ -21,7 +21,12 @@ class Options(usage.Options):
         ["view", None, None, "The IP:PORT of all nodes known at start, separated by commas (VIEW)."],
         ["shard-count", None, None, "The number of shards; for the founding nodes only (SHARD_COUNT)."],
         ["data-dir", None, None, "Where the data is kept; without it, in memory only (KVSD_DATA_DIR)."],
-        ["listen", None, None, "The endpoint to listen at; by default tcp: and the port of the address (KVSD_LISTEN)."],
+        [
+            "listen",
+            None,
+            None,
+            "The endpoint to listen at; by default the port, on all interfaces or on loopback (KVSD_LISTEN).",
+        ],
         ["secret-file", None, None, "A file with the cluster's secret, instead of KVSD_SECRET (KVSD_SECRET_FILE)."],
         ["max-key-length", None, None, "The longest key, in characters (50)."],
         ["write-concern", None, None, "Replicas to have a write where nothing is asked: 1, 2, …, majority, all (1)."],

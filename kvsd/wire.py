@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from kvsd.replication.messages import Branch, Instance, Message, Sender
+from kvsd.replication.node_address import address_fault
 from kvsd.replication.seal import Seal
 from kvsd.replication.token import Epoch
 
@@ -71,5 +72,7 @@ class EnvelopeCodec:
             raise WireError(f"the message can't be read: {error}") from None
         if envelope.receiver != receiver:
             raise WireError(f"the message is for {envelope.receiver}, this is {receiver}")
+        if fault := address_fault(envelope.sender):
+            raise WireError(f"the sender's name {envelope.sender!r:.80} {fault}")
         sender = Sender(envelope.sender, envelope.instance, envelope.cluster, envelope.epoch, envelope.branch)
         return sender, envelope.messages

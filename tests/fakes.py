@@ -29,6 +29,7 @@ class FakeInsight(Insight):
 
     def __init__(self) -> None:
         self.up = ["10.0.0.1:8090", "10.0.0.2:8090"]
+        self.old_names: list[str] = []
         self.shards: dict[str, list[str]] = {"s0": ["10.0.0.1:8090"], "s1": ["10.0.0.2:8090"]}
         self.shard: str | None = "s0"
         self.reasons: list[str] = []
@@ -37,6 +38,9 @@ class FakeInsight(Insight):
 
     def view(self) -> list[str]:
         return self.up
+
+    def names(self) -> set[str]:
+        return {*self.up, *self.old_names}
 
     def shard_ids(self) -> list[str]:
         return list(self.shards)

@@ -24,13 +24,13 @@ from zope.interface import implementer
 
 from kvsd.agent.connection import Connecting, Connection
 from kvsd.agent.exchange import TardyBody, written_by
-from kvsd.settings import is_address
+from kvsd.replication.node_address import address_fault
 
 CONNECTIONS: Final = 2
 
 
 class NoAddress(Exception):
-    """The text is no ``IP:PORT``."""
+    """The text can't be the address of a node; the text of the error says why."""
 
 
 @implementer(IAgent)
@@ -103,11 +103,19 @@ class PeerAgent:
         if best is None or (best.load() and len(usable) < CONNECTIONS):
             best = Connection(self._reactor, self._answer_bytes, self._lost)
             self._connections.append(best)
-            connector = IReactorTCP(self._reactor).connectTCP(
-                self._host, self._port, Connecting(best), self._connect_seconds
-            )
-            best.comes_from(connector)
+            self._connect(best)
         return best
+
+    def _connect(self, connection: Connection) -> None:
+        """Begin to connect.  Where even that fails (the system has no such interface, no free port), the connection is lost."""
+        try:
+            connector = IReactorTCP(self._reactor).connectTCP(
+                self._host, self._port, Connecting(connection), self._connect_seconds
+            )
+        except Exception:
+            connection.connectionLost(Failure())
+        else:
+            connection.comes_from(connector)
 
     def _tell_closed(self) -> None:
         if self._closed and not self._connections:
@@ -118,7 +126,7 @@ class PeerAgent:
 
 def _parts(address: str) -> tuple[str, int]:
     """Host and port of an ``IP:PORT``.  Raises NoAddress."""
-    if not is_address(address):
-        raise NoAddress("is no address")
+    if fault := address_fault(address):
+        raise NoAddress(fault)
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from kvsd.ctl.answers import Losses, Status
 from kvsd.ctl.failures import WRONG, Failure
-from kvsd.ctl.options import Call, address, pass_call, shared
+from kvsd.ctl.options import Call, address, any_name, pass_call, shared
 from kvsd.ctl.screen import Sheet
 from kvsd.ctl.words import count, harmless, things
 
@@ -18,6 +18,7 @@ NODES = "socket-addresses"
 BUSY_HINT = {409: "follow it with 'kvsctl progress', or end it with 'kvsctl abort'"}
 
 node_named = click.argument("target", metavar="NODE", type=address)
+old_node_named = click.argument("target", metavar="NODE", type=any_name)
 
 
 def change(call: Call, method: str, path: str, fields: dict[str, object], then: str = "") -> None:
@@ -52,7 +53,7 @@ def add(call: Call, target: str) -> None:
 
 
 @click.command()
-@node_named
+@old_node_named
 @shared
 @pass_call
 def remove(call: Call, target: str) -> None:
@@ -61,7 +62,7 @@ def remove(call: Call, target: str) -> None:
 
 
 @click.command()
-@click.argument("targets", metavar="NODE...", type=address, nargs=-1, required=True)
+@click.argument("targets", metavar="NODE...", type=any_name, nargs=-1, required=True)
 @click.option("--accept-loss", is_flag=True, help="Yes, give up what that node alone has.")
 @click.option("--force", is_flag=True, help="Though most voters are gone: name all nodes that are.")
 @shared

@@ -29,6 +29,13 @@ def address(text: str) -> str:
     return text
 
 
+def any_name(text: str) -> str:
+    """Take the name of a node that is to go: a cluster may have names from before they were checked as they are now."""
+    if not re.fullmatch(r"\S{1,256}", text):
+        raise click.BadParameter(f"{text!r} is no node's name")
+    return text
+
+
 def nodes_of_environment() -> list[str]:
     """The nodes that KVSCTL_NODE names, with spaces or commas between them; raises BadParameter for a bad one."""
     names = os.environ.get("KVSCTL_NODE", "").replace(",", " ").split()

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from kvsd.replication.causality import Writer
 from kvsd.replication.configuration import Configuration, Loss, Member, Pending, Shard
+from kvsd.replication.node_address import address_fault
 from kvsd.replication.placement import address_order
 
 
@@ -32,6 +33,8 @@ def add_node(configuration: Configuration, address: str, instance: bytes = b"") 
     """Add a node, as a spare; or give a node whose instance is not known its instance."""
     present = configuration.nodes.get(address)
     _check_not_given_up(configuration, address, instance)
+    if present is None and (fault := address_fault(address)):
+        raise ChangeRefused(f"The address {fault}")
     if present is None:
         return successor(configuration, nodes={**configuration.nodes, address: instance})
     if present or not instance:

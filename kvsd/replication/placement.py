@@ -42,5 +42,10 @@ def address_order(address: str) -> tuple[tuple[int, ...], int, str]:
     """The key that sorts ``IP:PORT`` addresses numerically; host names come first, by name."""
     host, _, port = address.rpartition(":")
     parts = host.split(".")
-    numbers = tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else ()
-    return numbers, int(port) if port.isdecimal() else 0, address
+    numbers = tuple(int(part) for part in parts) if all(map(_is_number, parts)) else ()
+    return numbers, int(port) if _is_number(port) else 0, address
+
+
+def _is_number(text: str) -> bool:
+    """Return True for a number that an address may have; Python refuses to read one of thousands of digits."""
+    return text.isdecimal() and len(text) <= 5

@@ -2,16 +2,17 @@
 What is asked of the doors that change the cluster: bodies, parsed and checked once, and answers.
 """
 
+from collections.abc import Container
 from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 from twisted.web.server import Request
 
+from kvsd.replication.node_address import address_fault
 from kvsd.replication.requests import Begun, Changed, ForgetNode, GiveUp, Outcome
 from kvsd.resources.door import Rejected, Reply, RequestLimits, json_reply, read_body, read_json
 from kvsd.resources.outcomes import refusal
-from kvsd.settings import is_address
 
 MAX_DIGITS = 9
 NOT_NAMED = "Object missing required field `socket-address`, or with force `socket-addresses`, and not both"
@@ -37,15 +38,19 @@ _forgotten = msgspec.json.Decoder(_Forgotten)
 _count = msgspec.json.Decoder(_Count)
 
 
-def read_address(request: Request, limits: RequestLimits) -> str:
-    """The node that a request is about.  Raises Rejected where its body names none."""
-    address = read_json(read_body(request, limits.max_body_bytes), _address, limits.max_depth).address
-    return _checked(address)
-
-
-def read_forgotten(request: Request, limits: RequestLimits) -> ForgetNode | GiveUp:
+def read_address(request: Request, limits: RequestLimits, known: Container[str] = ()) -> str:
     """
-    Which node is to be forgotten, or which nodes are to be given up by force.
+    The node that a request is about.  Raises Rejected where its body names none.
+
+    ``known`` are names to be taken whatever the check says: nodes may have been named when it was laxer.
+    """
+    address = read_json(read_body(request, limits.max_body_bytes), _address, limits.max_depth).address
+    return _checked(address, known)
+
+
+def read_forgotten(request: Request, limits: RequestLimits, known: Container[str]) -> ForgetNode | GiveUp:
+    """
+    Which node is to be forgotten, or which nodes are to be given up by force; ``known`` is as for `read_address`.
 
     Raises Rejected where the body does not name them, or does not accept the loss.
     """
@@ -55,7 +60,7 @@ def read_forgotten(request: Request, limits: RequestLimits) -> ForgetNode | Give
         raise Rejected(400, NOT_NAMED)
     if not body.accept_loss:
         raise Rejected(400, "Forgetting a node loses what only it had: say so with accept-loss true")
-    addresses = tuple(dict.fromkeys(_checked(address) for address in named))
+    addresses = tuple(dict.fromkeys(_checked(address, known) for address in named))
     if body.force:
         return GiveUp(addresses)
     if len(addresses) > 1:
@@ -63,9 +68,10 @@ def read_forgotten(request: Request, limits: RequestLimits) -> ForgetNode | Give
     return ForgetNode(addresses[0])
 
 
-def _checked(address: str) -> str:
-    if not is_address(address):
-        raise Rejected(400, "socket-address is not IP:PORT")
+def _checked(address: str, known: Container[str]) -> str:
+    fault = address_fault(address)
+    if fault and address not in known:
+        raise Rejected(400, f"socket-address {fault}")
     return address
 
 

@@ -47,5 +47,6 @@ class Operations:
     @app.route("/kvsd/forget", methods=["PUT"])
     async def forget(self, request: Request) -> bytes:
         """Go on for good without a node that is down, or by force without all that are."""
-        outcome = await self._node.ask(read_forgotten(request, self._limits))
+        forgotten = read_forgotten(request, self._limits, self._node.insight.names())
+        outcome = await self._node.ask(forgotten)
         return answer(request, change_reply(outcome, "forgotten", "forgotten"))

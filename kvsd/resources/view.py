@@ -31,5 +31,6 @@ class View:
     @app.route("/view", methods=["DELETE"])
     async def remove(self, request: Request) -> bytes:
         """Remove a node from the cluster."""
-        outcome = await self._node.ask(RemoveNode(read_address(request, self._limits)))
+        address = read_address(request, self._limits, self._node.insight.names())
+        outcome = await self._node.ask(RemoveNode(address))
         return answer(request, change_reply(outcome, "deleted", "deleted"))

@@ -2,6 +2,8 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.replication.configuration import NOT_ENOUGH_NODES, founding_configuration
@@ -78,6 +80,26 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual("[::1]:8090", read(SOCKET_ADDRESS="[::1]:8090", VIEW="[::1]:8090").address)
         for wrong in ("", "10.0.0.1", "10.0.0.1:", "host:80", "10.0.0:80", "::1:80", "10.0.0.1:0", "10.0.0.1:65536"):
             self.assert_refused("SOCKET_ADDRESS", SOCKET_ADDRESS=wrong)
+
+    def test_one_spelling(self) -> None:
+        """An address in another spelling, or that no peer could reach, ends the start with a line that says so."""
+        self.assert_refused("another spelling of [::1]:80", SOCKET_ADDRESS="[0::1]:80")
+        self.assert_refused("another spelling of [2001:db8::1]:80", VIEW=f"{VIEW},[2001:DB8::1]:80")
+        for wrong in ("0.0.0.0:80", "[::]:80", "224.0.0.1:80", "255.255.255.255:80", "[fe80::1%eth0]:80"):
+            self.assert_refused("SOCKET_ADDRESS is malformed", SOCKET_ADDRESS=wrong)
+
+    def test_where_to_listen(self) -> None:
+        """By default a node listens on all interfaces, IPv6 for an IPv6 address; on loopback only where that is its address."""
+        for address, listen in (
+            ("10.0.0.1:8090", "tcp:8090"),
+            ("[2001:db8::1]:8090", "tcp6:8090"),
+            ("127.0.0.1:8090", "tcp:8090:interface=127.0.0.1"),
+            ("127.0.0.2:8090", "tcp:8090:interface=127.0.0.2"),
+            ("[::1]:8090", r"tcp6:8090:interface=\:\:1"),
+        ):
+            self.assertEqual(listen, read(SOCKET_ADDRESS=address, VIEW=address).listen)
+            serverFromString(Clock(), with_backlog(listen))
+            self.assertEqual("tcp:1", read(SOCKET_ADDRESS=address, VIEW=address, KVSD_LISTEN="tcp:1").listen)
 
     def test_views(self) -> None:
         """A view names every node once, this one among them; spaces do no harm."""

@@ -135,12 +135,36 @@ class BadRequestsTests(NodesCase):
     def test_no_address(self) -> None:
         """What is no IP:PORT, as nodes are called, is refused, and not repeated."""
         for text in ("", "x", "10.0.0.9", ":8090", "10.0.0.9:", "10.0.0.9:0", "10.0.0.9:65536", "10.0.0.256:8090", "10.0.0.9:8090 ",
-                     "10.0.0.9:08090", "10.0.0.09:8090", "10.0.0.9:+8090", "10.0.0.9:\\u0664", "http://10.0.0.9:8090", "x" * 500,
+                     "10.0.0.9:+8090", "10.0.0.9:\\u0664", "http://10.0.0.9:8090", "x" * 500,
                      "10.0.0.9:8090,10.0.0.8:8090", "10.0.0.9:8090\\n", "10.0.0.9:8090\\u0000", "10.0.0.9:9\\ud83d\\ude00"):  # fmt: skip
             body = b'{"socket-address": "%s", "accept-loss": true}' % text.encode()
             for method, target in DOORS:
                 self.assert_error(self.ask(method, target, body), 400, "socket-address is not IP:PORT")
         self.assertEqual([], self.node.asked)
+
+    def test_faulty_addresses(self) -> None:
+        """An address that is none, or another spelling of one, is refused with a sentence that says so."""
+        for text, error in (
+            ("[0::1]:80", "socket-address is another spelling of [::1]:80: write that"),
+            ("10.0.0.9:08090", "socket-address is another spelling of 10.0.0.9:8090: write that"),
+            ("0.0.0.0:80", "socket-address is no node's name: the IP is unspecified"),
+            ("169.254.169.254:80", "socket-address is no node's name: the IP is link-local"),
+            ("[fe80::1%eth0]:80", "socket-address has a scope id, which means nothing to other nodes"),
+        ):
+            body = b'{"socket-address": "%s", "accept-loss": true}' % text.encode()
+            for method, target in DOORS:
+                self.assert_error(self.ask(method, target, body), 400, error)
+        self.assertEqual([], self.node.asked)
+
+    def test_old_names_can_go(self) -> None:
+        """A node whose name is refused today is removed and forgotten all the same, and never added."""
+        old = "[fe80::1%eth0]:80"
+        self.node.insight.old_names = [old]
+        body = b'{"socket-address": "%s", "accept-loss": true}' % old.encode()
+        for method, target in DOORS:
+            status, _ = self.result(method, target, Changed(), body)
+            self.assertEqual(200 if target in {"/kvsd/forget"} or method == "DELETE" else 400, status, (method, target))
+        self.assertEqual([RemoveNode(old), ForgetNode(old)], self.node.asked)
 
     def test_fields_that_mean_nothing(self) -> None:
         """Other fields are of no interest; of two of one name the last one counts."""
