@@ -10,7 +10,7 @@ the lanes there is no order, and nothing in the core relies on one.
 from collections.abc import Callable, Sequence
 from enum import Enum
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -141,7 +141,8 @@ class Links:
             self._observe(len(messages), self._clock.seconds() - started, isinstance(result, bytes))
             return result
 
-        return self._transport.post(peer, self._seal(peer, messages)).addBoth(observed)
+        body = self._seal(peer, messages)
+        return maybeDeferred(self._transport.post, peer, body).addErrback(_as_unreachable, peer).addBoth(observed)
 
     def _answered(self, way: Way, answer: bytes) -> None:
         peer, _ = way
@@ -168,3 +169,17 @@ class Links:
         else:
             self._crash(failure)
         return self._state.usable(peer)
+
+
+def _as_unreachable(failure: Failure, peer: str) -> Failure:
+    """
+    Take whatever goes wrong with a POST as a sign that the peer can't be reached.
+
+    What no transport is known to raise is logged: a name, an interface or a route of one peer must never end this node.
+    """
+    if failure.check(PeerUnreachable):
+        return failure
+    _log.warn(
+        "a POST to {peer} failed in a way that no transport is known for: {why}", peer=peer, why=repr(failure.value)
+    )
+    return Failure(PeerUnreachable(f"{peer}: {failure.getErrorMessage()}"))

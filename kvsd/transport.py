@@ -15,7 +15,7 @@ from urllib.request import Request
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
-from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
@@ -65,7 +65,8 @@ class TreqTransport(Transport):
         except NoAddress as error:
             return fail(PeerUnreachable(f"{address}: {error}"))
         reactor: Any = self._reactor  # without one, treq imports the global reactor, to no purpose
-        requested: Deferred[Any] = client.request(
+        requested: Deferred[Any] = maybeDeferred(
+            client.request,
             "POST",
             _URL,
             headers=_HEADERS,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IAddress, IConnector, IDelayedCall, IReactorTime, ITCPTransport
 from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
@@ -56,7 +56,9 @@ class Connection(Protocol):
         return len(self._asked)
 
     def ask(self, request: bytes) -> Deferred[IResponse]:
-        """Send a request, as soon as that is possible; fires with its answer."""
+        """Send a request, as soon as that is possible; fires with its answer, or fails where the connection is lost."""
+        if self._reason is not None:
+            return fail(self._reason)
         answered: Deferred[IResponse] = Deferred(self._give_up)
         self._asked.append(answered)
         if self.connected:

@@ -41,6 +41,8 @@ class Weather:
     """Directions with a delay of their own, in seconds."""
     cut: dict[Direction, int] = field(default_factory=dict)
     """Directions in which nothing passes, and how many faults cut them."""
+    raising: dict[Direction, int] = field(default_factory=dict)
+    """Directions in which not even connecting can be begun, as the system refuses it, and how many faults have it so."""
     resets: bool = False
     """Whether a message that can't pass is refused at once, instead of vanishing."""
 
@@ -74,7 +76,14 @@ class Network:
         del self._hosts[address]
 
     def post(self, actor: Actor, sender: str, receiver: str, body: bytes) -> Deferred[bytes]:
-        """Carry a body to an address; the answer comes to the actor, unless it is PeerUnreachable."""
+        """
+        Carry a body to an address; the answer comes to the actor, unless it is PeerUnreachable.
+
+        Raises OSError in weather in which connecting raises.
+        """
+        if (sender, receiver) in self.weather.raising:
+            self.note((sender, receiver), "can't be sent")
+            raise OSError(99, "Cannot assign requested address")
         exchange = _Exchange(self, actor, sender, receiver)
         exchange.send(body)
         return exchange.answered

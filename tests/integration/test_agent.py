@@ -8,11 +8,11 @@ from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone
-from twisted.internet.interfaces import IAddress, IProtocol, IReactorTCP, IReactorTime
+from twisted.internet.interfaces import IAddress, IConnector, IProtocol, IReactorTCP, IReactorTime
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import FileBodyProducer, ResponseDone
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
@@ -22,6 +22,8 @@ from kvsd.agent.answers import Answer, BadAnswer
 from kvsd.agent.connection import KEPT_SECONDS
 from kvsd.agent.exchange import Body, FixedHeaders, PeerResponse, TardyBody
 from kvsd.agent.peer_agent import CONNECTIONS, NoAddress, PeerAgent
+from kvsd.ports import PeerUnreachable
+from kvsd.transport import TreqTransport
 
 HEAD = b"POST /there HTTP/1.1\r\nHost: peer\r\n"
 
@@ -314,6 +316,40 @@ class AgentTests(TestCase):
         for text in ("localhost:1", "127.0.0.1", "127.0.0.1:0x1", "::1:80", ""):
             with self.assertRaises(NoAddress):
                 PeerAgent(self.clock, text, HEAD, connect_seconds=1, answer_bytes=1)
+
+
+@implementer(IReactorTime, IReactorTCP)
+class RefusingReactor(Clock):
+    """A reactor that can't so much as begin to connect."""
+
+    def connectTCP(self, *_: object) -> IConnector:  # noqa: N802 (Twisted's name)
+        """Raise what the system says."""
+        raise OSError(99, "Cannot assign requested address")
+
+    listenTCP = IReactorTCP(reactor).listenTCP  # noqa: N815 (likewise)
+
+
+class ConnectingRaisesTests(SynchronousTestCase):
+    """Connections of which not even the attempt comes about."""
+
+    def test_request_fails(self) -> None:
+        """Each request fails with what the system says, no connection is left over, and the agent can be closed."""
+        gone: list[None] = []
+        agent = PeerAgent(
+            RefusingReactor(), "127.0.0.1:1", HEAD, connect_seconds=1, answer_bytes=1, gone=lambda: gone.append(None)
+        )
+        for times in (1, 2, 3):
+            self.failureResultOf(agent.request(b"POST", b""), OSError)
+            self.assertEqual(times, len(gone))
+        self.successResultOf(agent.close())
+
+    def test_post_fails(self) -> None:
+        """A POST fails as one to a peer that can't be reached."""
+        transport = TreqTransport(RefusingReactor())
+        for _ in range(2):
+            failure = self.failureResultOf(transport.post("127.0.0.1:1", b"x"), PeerUnreachable)
+            self.assertEqual("127.0.0.1:1: [Errno 99] Cannot assign requested address", failure.getErrorMessage())
+        self.successResultOf(transport.close())
 
 
 class NoTurns:

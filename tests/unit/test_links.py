@@ -1,6 +1,6 @@
 """Correspondence with peers: two lanes to each, and what is made of POSTs that were not answered."""
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -40,14 +40,33 @@ class Slow(Transport):
         return succeed(None)
 
 
+class Broken(Slow):
+    """Raises what no transport should, at once or later."""
+
+    def __init__(self, *, at_once: bool) -> None:
+        super().__init__()
+        self._at_once = at_once
+
+    def post(self, address: str, body: bytes) -> Deferred[bytes]:
+        """Refuse a POST."""
+        self.posts.append((address, body, Deferred()))
+        if self._at_once:
+            raise OSError(99, "Cannot assign requested address")
+        return fail(UnicodeError("label too long"))
+
+
 class LinksTests(SynchronousTestCase):
     """A node's links, with POSTs that the test answers."""
 
     def setUp(self) -> None:
         """Make the links of a node."""
+        self.build(Slow())
+
+    def build(self, transport: Slow) -> None:
+        """Make the links of a node over a transport."""
         self.clock = Clock()
         self.clock.advance(100)
-        self.slow = Slow()
+        self.slow = transport
         self.fates: list[tuple[str, Fate]] = []
         self.heard: list[Message] = []
         self.crashes: list[Failure] = []
@@ -146,6 +165,12 @@ class LinksTests(SynchronousTestCase):
         self.lose(0, late=False)
         self.slow.posts[1][2].callback(b"forged")
         self.assertEqual((self.fates, self.crashes), ([(BERT, Fate.FAILED)] * 2, []))
-        self.send(BERT, PUSH)
-        self.slow.posts[2][2].errback(ValueError("a defect"))
-        self.assertEqual((len(self.fates), len(self.crashes)), (2, 1))
+
+    def test_whatever_goes_wrong_is_a_peer_out_of_reach(self) -> None:
+        """An error that no transport is known to raise says that the peer can't be reached, and is no end of the node."""
+        for at_once in (True, False):
+            self.build(Broken(at_once=at_once))
+            self.send(BERT, PUSH)
+            self.send(CARL, PUSH, FORWARD)
+            self.assertEqual([(BERT, Fate.FAILED), (CARL, Fate.FAILED)], sorted(set(self.fates)))
+            self.assertEqual([], self.crashes)

@@ -20,6 +20,7 @@ WORDS = {
     "partition": "the network splits: {some} on the one side",
     "cut-link": "the link between {one} and {other} is cut",
     "one-way": "the links of {one} work one way only",
+    "connecting-raises": "the system refuses all attempts of others to connect to {one}",
     "crash": "{one} is killed and stays down",
     "restart": "{one} is killed and started again",
     "power-cut": "the power fails everywhere",

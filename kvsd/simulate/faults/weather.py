@@ -34,7 +34,10 @@ def _slow_link(scene: Scene, fault: Fault) -> End:
 
 
 def _cut(network: Network, directions: list[Direction]) -> End:
-    cut = network.weather.cut
+    return _broken(network.weather.cut, directions)
+
+
+def _broken(cut: dict[Direction, int], directions: list[Direction]) -> End:
     for direction in directions:
         cut[direction] = cut.get(direction, 0) + 1
 
@@ -74,6 +77,15 @@ def _one_way(scene: Scene, fault: Fault) -> End:
     return _cut(scene.network, [(one, other) if outward else (other, one) for other in others])
 
 
+def _connecting_raises(scene: Scene, fault: Fault) -> End:
+    """Nobody, or one other node alone, can so much as begin to connect to a node."""
+    one = scene.machines[fault.nodes[0]].address
+    others = [m.address for m in scene.machines if m.address != one]
+    if fault.degree < 0.5:
+        others = [scene.machines[fault.nodes[1]].address]
+    return _broken(scene.network.weather.raising, [(other, one) for other in others])
+
+
 KINDS: dict[str, Apply] = {
     "loss": _share("loss", 0.02, 0.3),
     "doubling": _share("doubling", 0.1, 0.5),
@@ -86,4 +98,5 @@ KINDS: dict[str, Apply] = {
     "partition": _partition,
     "cut-link": _cut_link,
     "one-way": _one_way,
+    "connecting-raises": _connecting_raises,
 }
