@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
 from itertools import islice
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -13,18 +14,36 @@ from kvsd.replication.causality import Writer
 from kvsd.replication.effects import DropRequest, Keep, SetRequest
 from kvsd.replication.record import CarriedOut, Record
 
+FIXED_BYTES: Final = 256
+WRITER_BYTES: Final = 64
+"""What a request takes beside its texts, and each writer that it depends on, in Python's objects."""
+
 
 def digest(value: bytes | None) -> bytes:
     """What tells one value, or a deletion, from another."""
     return b"" if value is None else blake2b(value, digest_size=16).digest()
 
 
-class Requests:
-    """The last requests, by key and id; they are kept on disk, each under a number that only grows."""
+def size_of(request: CarriedOut) -> int:
+    """Return about how many bytes a remembered request takes, the same number at every replica."""
+    record = request.record
+    writers = sum(map(len, record.dependencies.values()))
+    return FIXED_BYTES + len(record.key) + len(record.request) + writers * WRITER_BYTES
 
-    def __init__(self, role: Writer, max_requests: int) -> None:
+
+class Requests:
+    """
+    The last requests, by key and id, at most so many and of so many bytes; the oldest go first.
+
+    They are kept on disk, each under a number that only grows.
+    """
+
+    def __init__(self, role: Writer, max_requests: int, max_bytes: int) -> None:
         self._role = role
         self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self.bytes = 0
+        """About how many bytes the remembered requests take."""
         self._number = 0
         self._requests: OrderedDict[tuple[str, str], tuple[int, CarriedOut]] = OrderedDict()
 
@@ -32,6 +51,7 @@ class Requests:
         """Take up what was kept, in the order of the numbers."""
         for number, request in requests:
             self._requests[request.record.key, request.record.request] = (number, request)
+            self.bytes += size_of(request)
             self._number = number
 
     def get(self, key: str, request: str) -> CarriedOut | None:
@@ -51,10 +71,10 @@ class Requests:
             return
         self._number += 1
         self._requests[name] = (self._number, request)
+        self.bytes += size_of(request)
         yield SetRequest(self._role, self._number, request)
-        if len(self._requests) > self._max_requests:
-            _, (number, _) = self._requests.popitem(last=False)
-            yield DropRequest(self._role, number)
+        while len(self._requests) > self._max_requests or (self.bytes > self._max_bytes and len(self._requests) > 1):
+            yield DropRequest(self._role, self._drop_oldest())
 
     def beyond(self, vector: Mapping[bytes, int], at_most: int) -> list[CarriedOut]:
         """The newest requests whose writes vector lacks."""
@@ -68,4 +88,10 @@ class Requests:
 
     def drop(self, at_most: int) -> list[int]:
         """Forget some, oldest first; returns their numbers."""
-        return [self._requests.popitem(last=False)[1][0] for _ in range(min(at_most, len(self._requests)))]
+        return [self._drop_oldest() for _ in range(min(at_most, len(self._requests)))]
+
+    def _drop_oldest(self) -> int:
+        """Forget the oldest request; return its number."""
+        _, (number, request) = self._requests.popitem(last=False)
+        self.bytes -= size_of(request)
+        return number

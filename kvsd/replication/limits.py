@@ -67,6 +67,8 @@ class Limits:
     """How many acknowledgements wait for replicas."""
     requests: int = 65_536
     """How many recent requests with an id are remembered."""
+    request_bytes: int = 32 * 1024 * 1024
+    """About how much memory these may take: with long keys, ids and tokens fewer are remembered."""
 
     cache_bytes: int = 32 * 1024 * 1024
     """About how much memory the rows take that were used lately, for each replica."""

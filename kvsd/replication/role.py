@@ -82,7 +82,7 @@ class Role:
         self.log = OpLog()
         self.holdback = HoldBack(limits.holdback_ops, limits.holdback_bytes)
         self._clock = clock
-        self.requests = Requests(writer, limits.requests)
+        self.requests = Requests(writer, limits.requests, limits.request_bytes)
         self._vectors: deque[tuple[int, VersionVector, Marks]] = deque()
         self._marked = NO_MARKS
         """The marks as they were kept last."""
