@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -53,6 +53,10 @@ class Metrics:
     def watch(self, status: Callable[[], Status]) -> None:
         """Show also what status says whenever the metrics are asked for; to be called once."""
         self.registry.register(_StatusCollector(status))
+
+    def show(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """Show a figure, read anew whenever the metrics are asked for; to be called once for each name."""
+        Gauge(name, text, registry=self.registry).set_function(value)
 
     def observe_commit(self, seconds: float, changes: int) -> None:
         """A batch of changes was made durable."""

@@ -22,8 +22,10 @@ from kvsd.claim import BOOT_BITS, claim, row_table
 from kvsd.metrics import Metrics
 from kvsd.node import Node
 from kvsd.ports import Storage, StorageError
+from kvsd.process_limits import raise_file_limit, settle_allocator
 from kvsd.replication.limits import Limits
 from kvsd.replication.replica import Replica
+from kvsd.resources.admission import Admission
 from kvsd.resources.root import RequestLimits, make_site
 from kvsd.settings import Settings, with_backlog
 from kvsd.storage.datadir import read_boot_id
@@ -77,13 +79,14 @@ class NodeService(Service):
 
     def _begin(self) -> None:
         settings = self._settings
+        settle_allocator()
         try:
             endpoint = serverFromString(self._reactor, with_backlog(settings.listen))
         except (ValueError, TypeError, LookupError, OSError) as error:
             raise StartError(f"KVSD_LISTEN is malformed: {settings.listen!r}: {error}") from None
         self._node = self._start_node(self._open_storage())
         site = make_site(self._node, self._metrics, self._request_limits(), self._reactor)
-        endpoint.listen(site).addCallbacks(self._listening, self._not_listening)
+        endpoint.listen(site).addCallbacks(self._listening, self._not_listening, (site.admission,))
         if self._refused:
             raise StartError(self._refused)
 
@@ -138,10 +141,13 @@ class NodeService(Service):
             max_key_length=self._settings.max_key_length,
             max_body_bytes=self._settings.max_body_bytes,
             concern=self._settings.write_concern,
+            max_connections=self._settings.max_connections,
+            open_files=raise_file_limit(),
         )
 
-    def _listening(self, port: IListeningPort) -> None:
+    def _listening(self, port: IListeningPort, admission: Admission) -> None:
         self._port = port
+        admission.watch(port)
         settle_garbage_collection()
         _log.info("listening at {where} as {address}", where=self._settings.listen, address=self._settings.address)
 

@@ -16,6 +16,7 @@ BACKLOG = 1024
 """How many connections may wait to be accepted; the kernel may allow fewer."""
 DEFAULT_MAX_BODY_BYTES = 1024 * 1024
 DEFAULT_MAX_KEY_LENGTH = 50
+DEFAULT_MAX_CONNECTIONS = 10_000
 DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
 LARGEST_MAX_BODY_BYTES = 4 * 1024 * 1024
 """What was accepted must fit into a message between nodes."""
@@ -42,6 +43,7 @@ class Settings:
     max_body_bytes: int
     write_concern: Concern
     cache_bytes: int
+    max_connections: int
     may_force: bool
 
 
@@ -73,6 +75,9 @@ def read_settings(options: Mapping[str, object], environment: Mapping[str, str])
         ),
         write_concern=_write_concern(given("write-concern", "")),
         cache_bytes=_number("cache-bytes", given("cache-bytes", ""), DEFAULT_CACHE_BYTES),
+        max_connections=_number(
+            "max-connections", given("max-connections", "KVSD_MAX_CONNECTIONS"), DEFAULT_MAX_CONNECTIONS
+        ),
         may_force=_may_force(given("force", "")),
     )
 

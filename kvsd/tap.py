@@ -32,6 +32,7 @@ class Options(usage.Options):
         ["write-concern", None, None, "Replicas to have a write where nothing is asked: 1, 2, …, majority, all (1)."],
         ["max-body-bytes", None, None, "The largest request body, in bytes (1048576)."],
         ["force", None, None, "Who may have nodes given up where no majority is left: operator, or never (operator)."],
+        ["max-connections", None, None, "How many connections may be open at once (KVSD_MAX_CONNECTIONS; 10000)."],
         ["cache-bytes", None, None, "Memory for what was read from the disk, in bytes (67108864)."],
     ]
     optFlags = [  # noqa: RUF012 (the framework's way to declare options)

@@ -59,6 +59,10 @@ class RequestLimits:
     """The largest body of a POST from another node."""
     in_flight: int = 2000
     """How many key-value requests may be under way at once."""
+    max_connections: int = 10_000
+    """How many connections may be open at once."""
+    open_files: int = 1 << 20
+    """How many files the process may have open."""
     concern: Concern = 1
     """How many replicas are to have a write whose client says nothing of that."""
 

@@ -24,7 +24,7 @@ from kvsd.resources.framing import Framing, Whole
 from kvsd.resources.peer import hear
 from kvsd.resources.recent import Given, Recent
 from kvsd.resources.replies import ReplyWriter, direct_write
-from kvsd.resources.site import BoundedSite, Channel
+from kvsd.resources.site import Channel
 
 MAX_UNSENT_BYTES = 64 * 1024
 """How much is answered to pipelined requests before that is handed to the transport, which may then say: enough."""
@@ -52,7 +52,6 @@ class Lane:
 class LaneChannel(Channel):
     """A connection with a lane."""
 
-    site: BoundedSite
     transport: Any  # of TCP, or of a test
 
     def __init__(self, lane: Lane) -> None:

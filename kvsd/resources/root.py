@@ -5,7 +5,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource, Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import Request
 
 from kvsd.metrics import Metrics
 from kvsd.node import Node
@@ -54,7 +54,7 @@ def make_site(
     *,
     access_log: bool = False,
     lane: bool = True,
-) -> Site:
+) -> BoundedSite:
     """
     All that a node answers over HTTP; the metrics show the node's status from now on.
 
@@ -74,6 +74,7 @@ def make_site(
         b"metrics": health,
     }
     site = BoundedSite(Root(nouns), limits, clock, access_log=access_log)
+    metrics.show("kvsd_connections", "Connections of clients and peers that are open.", lambda: site.admission.open)
     if lane:
         site.protocol = Lane(desk, clock).channel  # type: ignore[assignment]
     return site

@@ -6,13 +6,16 @@ import re
 from functools import partial
 
 from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 from typing_extensions import override
 
+from kvsd.resources.admission import Admission
 from kvsd.resources.arrival import BoundedRequest
 from kvsd.resources.door import SERVER, RequestLimits, error_reply
 
@@ -24,6 +27,8 @@ _log = Logger()
 class Channel(HTTPChannel):
     """A connection that takes paths which a client forgot to escape, and answers bad requests, too, with JSON."""
 
+    site: "BoundedSite"
+
     # A causal token in a header may have 16 KiB, before base64.
     MAX_LENGTH = 32 * 1024
     totalHeadersSize = 64 * 1024  # noqa: N815 (Twisted's name)
@@ -31,6 +36,18 @@ class Channel(HTTPChannel):
     between_requests = True
     """Whether nothing has come since the last request, not even an empty line."""
     _at_request_line = True
+
+    @override
+    def connectionMade(self) -> None:
+        """A client has connected."""
+        super().connectionMade()
+        self.site.admission.opened(self.transport)
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The client has gone."""
+        self.site.admission.closed()
+        super().connectionLost(reason)
 
     @override
     def requestDone(self, request: http.Request) -> None:
@@ -107,6 +124,7 @@ class BoundedSite(Site):
         arriving = partial(BoundedRequest, resource, limits, reactor)
         super().__init__(resource, requestFactory=arriving, timeout=limits.idle_seconds, reactor=reactor)
         self.access_log = access_log
+        self.admission = Admission(limits.max_connections, limits.open_files, reactor)
 
     @override
     def startFactory(self) -> None:
