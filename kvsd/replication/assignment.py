@@ -24,13 +24,21 @@ class Assignment:
 
     def lacking(self) -> str:
         """Why this node can't serve any key, in words; empty if it can."""
+        if reason := self.misplaced():
+            return reason
+        return "this node was started again and is meeting the other nodes" if self.is_meeting() else ""
+
+    def is_meeting(self) -> bool:
+        """Return True while this node, started again, may not serve what it has; other members may."""
+        return self._meeting.is_on()
+
+    def misplaced(self) -> str:
+        """Return why this node has no place among those that serve, in words; empty if it has one."""
         state = self._state
         placed = state.roster is not None and state.roster.is_placed and not (state.contested or state.fenced)
-        if not placed and (reason := self._misplaced()):
-            return reason
-        return "this node was started again and is meeting the other nodes" if self._meeting.is_on() else ""
+        return "" if placed else self._reason_misplaced()
 
-    def _misplaced(self) -> str:
+    def _reason_misplaced(self) -> str:
         """Why this node has no place among those that serve, in words; empty if it has one."""
         state = self._state
         me = state.identity.address

@@ -6,6 +6,7 @@ from zlib import crc32
 
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.marks import NO_MARKS
+from kvsd.replication.meeting import Meeting
 from kvsd.replication.past import Past
 from kvsd.replication.reports import Reports
 from kvsd.replication.requests import CountKeys, Get, Put, Question
@@ -21,6 +22,7 @@ class Candidates:
     def __init__(self, state: State) -> None:
         self._state = state
         self._past = Past(state)
+        self._meeting = Meeting(state)
         self._reports = Reports(state)
         self._turns = crc32(state.identity.address.encode())
         """How many turns there were; not all nodes begin with the same member."""
@@ -31,7 +33,7 @@ class Candidates:
 
     def in_order(self, shard: str, request: Question) -> list[str]:
         """The members to try: those known to have what the request depends on first, otherwise in turns."""
-        others = self._state.others(shard)
+        others = self._state.others(shard) or self._unmet(shard)
         turn = self._turn(request) % len(others) if others else 0
         in_turn = others[turn:] + others[:turn]
         if self._is_all_one(request):
@@ -44,6 +46,18 @@ class Candidates:
         """The members that are known to have what the request depends on."""
         in_order = self.in_order(shard, request)
         return [a for a in in_order if self._is_ready(a, request) and self._holds(a, request)]
+
+    def can_be_asked(self, address: str) -> bool:
+        """Return True if a request may be put to a node: it can be used, or there was no time yet to meet it."""
+        return self._state.usable(address) or (self._meeting.is_on() and self._is_unmet(address))
+
+    def _unmet(self, shard: str) -> list[str]:
+        """Return the members to try in the first moments after a start, in which no member can have been met yet."""
+        return [a for a in self._state.members(shard) if self._is_unmet(a)] if self._meeting.is_on() else []
+
+    def _is_unmet(self, address: str) -> bool:
+        peer = self._state.liveness.peers.get(address)
+        return peer is not None and not peer.instance and not peer.suspected
 
     def _is_all_one(self, request: Question) -> bool:
         """Whether any member will do: nothing of the key has to be copied, and the request depends on nothing."""

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from kvsd.replication.candidates import Candidates
 from kvsd.replication.concern import patience
 from kvsd.replication.effects import Now, Ticket
+from kvsd.replication.meeting import Meeting
 from kvsd.replication.messages import Forward, Forwarded
 from kvsd.replication.requests import (
     CountKeys,
@@ -70,6 +71,7 @@ class Forwards:
     def __init__(self, state: State) -> None:
         self._state = state
         self._candidates = Candidates(state)
+        self._meeting = Meeting(state)
         self._under_way: dict[int, Forwarding] = {}
         self._numbers: dict[Ticket, int] = {}
         """The number of each ticket's request, so that a client that hangs up costs one look-up, however many are sent on."""
@@ -114,7 +116,7 @@ class Forwards:
         self._follow(forwarding)
         while forwarding.candidates:
             peer = forwarding.candidates.pop(0)
-            if self._state.usable(peer):
+            if self._candidates.can_be_asked(peer):
                 self._send(forwarding, peer, 0.0, now)
                 return None
         return self._last_round(forwarding, now)
@@ -132,7 +134,8 @@ class Forwards:
         """All were asked: have one of them wait, where the client would rather wait and this node can't do it."""
         wait = 0.0 if isinstance(forwarding.request, CountKeys) else forwarding.request.wait
         others = self._candidates.in_order(forwarding.shard, forwarding.request)
-        can_wait = wait > 0 and others and self._state.serving(forwarding.shard) is None
+        here = self._state.serving(forwarding.shard) is not None and not self._meeting.is_on()
+        can_wait = wait > 0 and others and not here
         if isinstance(forwarding.last, Unmet) and can_wait and not forwarding.patient:
             forwarding.patient = True
             self._send(forwarding, others[0], wait, now)

@@ -295,6 +295,9 @@ class Replica:
         if self.state.liveness.posted(peer, fate, now.monotonic):
             self.state.out.note("peer-suspected", peer=peer)
             self._start_over(peer, now)
+        elif fate is not Fate.ANSWERED and not self.state.usable(peer):
+            for ended in self.forwards.failed(peer, now):
+                self.routing.end(ended, now)
         return self._effects()
 
     def _start_over(self, peer: str, now: Now) -> None:

@@ -43,8 +43,12 @@ class Routing:
         """When the other nodes were last asked for a later configuration (monotonic seconds)."""
 
     def route(self, ticket: Ticket, request: Question, now: Now) -> None:
-        """Have a client's request carried out somewhere."""
-        reason = self.assignment.lacking()
+        """
+        Have a client's request carried out somewhere.
+
+        A member that meets the other nodes after a start has other members carry requests out.
+        """
+        reason = self.assignment.misplaced()
         if reason and (self._state.configuration is None or not isinstance(request, CountKeys)):
             self._state.out.answer(ticket, Unassigned(reason))
         elif not isinstance(request, CountKeys):
@@ -55,7 +59,7 @@ class Routing:
             self._forward(ticket, request.shard, request, now)
 
     def _route_key(self, ticket: Ticket, request: KeyRequest, now: Now) -> None:
-        if role := self.assignment.role_of(request.key):
+        if role := self._role(request):
             self._serve_or_forward(ticket, role, request, now)
             return
         shard = self._shard(request)
@@ -80,7 +84,7 @@ class Routing:
         """This node's role where it can carry a request out."""
         if isinstance(request, CountKeys):
             return self._state.serving(request.shard)
-        return self.assignment.role_of(request.key)
+        return None if self.assignment.is_meeting() else self.assignment.role_of(request.key)
 
     def _shard(self, request: Question) -> str:
         return request.shard if isinstance(request, CountKeys) else self._state.shard_of(request.key)[1]

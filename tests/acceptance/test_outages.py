@@ -1,13 +1,15 @@
 """Nodes that die, return and join, as clients and operators see it."""
 
+import contextlib
 import subprocess
+import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.local.cluster import LocalCluster
 from kvsd.local.launch import start, twistd
 from tests.acceptance.clusters import cluster_for, free_addresses, key_counts, members
-from tests.acceptance.door import ask, get, patiently, put, until, until_found
+from tests.acceptance.door import Answer, ask, get, patiently, put, until, until_found
 
 LEFT_WITHIN = 10
 SEEN_WITHIN = 5
@@ -113,6 +115,35 @@ class OutageTests(SynchronousTestCase):
         self.cluster.ready()
         for key in self.keys["s1"]:
             until_found(others[0], key, self.token, SERVING_WITHIN)
+
+    def answers_after_restart(self, address: str, seconds: float) -> list[Answer]:
+        """End a node in order, start it again, and ask it about a key of its shard over and over once it listens."""
+        (shard,) = (shard for shard, nodes in self.shards.items() if address in nodes)
+        self.cluster.terminate(address)
+        self.cluster.restart(address)
+        answers: list[Answer] = []
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError, EOFError):
+                answers.append(get(address, self.keys[shard][0]))
+                answers.append(put(address, self.keys[shard][1], len(answers)))
+            if len(answers) == 2:
+                end = time.monotonic() + seconds
+        return answers
+
+    def test_restart_while_another_node_is_down(self) -> None:
+        """A member that may not serve yet what it has forwards to another member, from its first instant on."""
+        self.cluster.kill(self.shards["s1"][0])
+        answers = self.answers_after_restart(self.shards["s0"][0], 3.5)
+        self.assertGreater(len(answers), 20)
+        self.assertEqual({200}, {answer.status for answer in answers}, answers)
+
+    def test_rolling_restart(self) -> None:
+        """No member says that it is assigned to no shard while one after the other is started again."""
+        for address in self.addresses:
+            answers = self.answers_after_restart(address, 1.0)
+            self.assertEqual({200}, {answer.status for answer in answers}, answers)
+            self.cluster.ready()
 
 
 class NewcomerTests(SynchronousTestCase):

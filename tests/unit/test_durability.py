@@ -2,8 +2,8 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.replication.messages import Forwarded, Heartbeat, Pull, PullOps, Push
-from kvsd.replication.requests import Absent, Found, Get, Put, Unassigned
+from kvsd.replication.messages import Forward, Forwarded, Heartbeat, Pull, PullOps, Push
+from kvsd.replication.requests import Absent, Found, Get, Put
 from kvsd.replication.saved import Saved
 from kvsd.replication.token import EMPTY
 from tests.pure import PureCluster
@@ -149,7 +149,8 @@ class DurabilityTests(SynchronousTestCase):
         self.cluster.crash(self.node)
         self.site.disk = old
         self.cluster.restart(self.node)
-        self.assertIsInstance(self.cluster.get(self.node, self.key, token), Unassigned)
+        self.assertIsInstance(self.cluster.get(self.node, self.key, token), Found)
+        self.assertEqual(1, len(self.sent(Forward)))
         self.cluster.run(1.0)
         self.assertIn("older than", self.cluster.sites[self.node].halted)
 
@@ -161,9 +162,11 @@ class DurabilityTests(SynchronousTestCase):
         self.cluster.crash(self.node)
         self.cluster.restart(self.node)
         self.cluster.run(2.5)
-        self.assertIsInstance(self.cluster.get(self.node, self.key), Unassigned)
+        self.assertIsInstance(self.cluster.get(self.node, self.key), Absent)
+        self.assertEqual(1, len(self.sent(Forward)))
         self.cluster.run(1.0)
         self.assertIsInstance(self.cluster.get(self.node, self.key), Absent)
+        self.assertEqual(1, len(self.sent(Forward)))
 
     def test_node_that_meets_the_others_says_nothing_of_what_it_has(self) -> None:
         """What it reported while it had an old copy, it would be held to when the right one is put back."""

@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.replication.configuration import founding_configuration
 from kvsd.replication.messages import Prepare
-from kvsd.replication.requests import Counted, CountKeys, Found, Put, Unassigned, Written
+from kvsd.replication.requests import Counted, CountKeys, Found, Put, Unassigned, Unavailable, Written
 from kvsd.replication.role import Role
 from kvsd.replication.saved import Saved
 from kvsd.replication.token import EMPTY
@@ -59,7 +59,7 @@ class FoundingTests(SynchronousTestCase):
             cluster.crash(address)
         cluster.restart(ADDRESSES[0])
         key = cluster.key_of("s0")
-        self.assertIsInstance(cluster.ask(ADDRESSES[0], Put(key, b"1", EMPTY)), Unassigned)
+        self.assertIsInstance(cluster.ask(ADDRESSES[0], Put(key, b"1", EMPTY)), Unavailable)
         cluster.run(cluster.limits.down_seconds)
         self.assertIsInstance(cluster.ask(ADDRESSES[0], Put(key, b"1", EMPTY)), Written)
 

@@ -45,7 +45,7 @@ def old_disk_not_noticed(planting: Planting) -> None:
 
 def served_before_meeting(planting: Planting) -> None:
     """A node that was started again serves only when others have had the time to say that they remember more of it."""
-    planting.rewrite(Assignment, "lacking", ("self._meeting.is_on()", "False"))
+    planting.rewrite(Assignment, "is_meeting", ("self._meeting.is_on()", "False"))
 
 
 def reported_before_meeting(planting: Planting) -> None:
