@@ -2,15 +2,21 @@
 # docker run --rm -p 8082:8090 --net=kvsd --ip=10.10.0.2 -e=SHARD_COUNT=2 -e=SOCKET_ADDRESS=10.10.0.2:8090 \
 #   -e=VIEW=10.10.0.2:8090,10.10.0.3:8090,10.10.0.4:8090,10.10.0.5:8090 kvsd
 
-FROM python:3.12-slim AS build
-WORKDIR /src
-COPY . .
-# The versions are those of the lock file; what only tests and checks need stays out.
-RUN python -m venv /opt/kvsd \
-    && /opt/kvsd/bin/pip install --no-cache-dir --constraint requirements.lock setuptools \
-    && /opt/kvsd/bin/pip install --no-cache-dir --constraint requirements.lock --no-build-isolation .
+# The base image by its digest (of Python 3.12.14 on Debian trixie, for all platforms), so that a build is repeatable.
+# For a newer one: docker pull python:3.12-slim, and --build-arg BASE=python:3.12-slim@sha256:… with the digest that it shows.
+ARG BASE=python:3.12-slim@sha256:78387bc3881b8273120a12ebe6c1ab22b018ccc2c9adf565ae1ac9b536e184ea
 
-FROM python:3.12-slim
+FROM ${BASE} AS build
+WORKDIR /src
+# All that the lock file names, each file checked against its hash; what only tests and checks need is not installed.
+COPY requirements.lock .
+RUN pip download --no-cache-dir --dest /locked --require-hashes --requirement requirements.lock
+COPY . .
+RUN python -m venv /opt/kvsd \
+    && /opt/kvsd/bin/pip install --no-cache-dir --no-index --find-links /locked setuptools \
+    && /opt/kvsd/bin/pip install --no-cache-dir --no-index --find-links /locked --no-build-isolation .
+
+FROM ${BASE}
 COPY --from=build /opt/kvsd /opt/kvsd
 ENV PATH=/opt/kvsd/bin:$PATH \
     PYTHONUNBUFFERED=1 \

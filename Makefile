@@ -49,7 +49,7 @@ format: $(READY) ## Lay out the code and mend what can be mended without thought
 lock: ## Write requirements.lock anew, with the newest versions that suit Python 3.10 and later
 	@$(PYTHON) -m venv $(LOCK_VENV)
 	@$(LOCK_VENV)/bin/python -m pip install $(PIP_FLAGS) uv
-	@$(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.10 --upgrade --extra dev --no-config --system-certs \
+	@$(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.10 --upgrade --generate-hashes --extra dev --no-config --system-certs \
 		--custom-compile-command "make lock" --output-file requirements.lock setup.cfg
 
 clean: ## Remove all that was made here, .venv included; the data of "make run", in .kvsd, stays
@@ -66,6 +66,6 @@ $(READY): requirements.lock setup.cfg pyproject.toml
 		{ echo "$(PYTHON) can't make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Setting up $(VENV) (once; a minute or so)"
 	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install $(PIP_FLAGS) --requirement requirements.lock
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes --requirement requirements.lock
 	@$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
 	@touch $(READY)
