@@ -2,6 +2,7 @@
 ``python -m kvsd.local``: a whole cluster on this machine, for trying things out, until Ctrl-C.
 """
 
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -10,7 +11,15 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from kvsd.local.cluster import ClusterError, LocalCluster, addresses_from, end_on_signals, get_json
+from kvsd.local.cluster import (
+    ClusterError,
+    LocalCluster,
+    addresses_from,
+    end_on_signals,
+    explain,
+    get_json,
+    how_it_ended,
+)
 
 WATCH_SECONDS = 0.5
 TRY_THESE = """\
@@ -30,17 +39,36 @@ def shard_table(address: str) -> Table:
     return table
 
 
+def restart_line(cluster: LocalCluster, address: str) -> str:
+    """Return the line for a shell that starts a node again, whatever the shell's environment and directory."""
+    return shlex.join([*cluster.command(address), f"--secret-file={cluster.data / 'secret'}"])
+
+
+def report_ended(cluster: LocalCluster) -> None:
+    """Say which nodes have ended, that the others go on, and how to start each again; raises ClusterError where none is left."""
+    for address, (pid, status) in cluster.take_ended().items():
+        click.echo(f"\n{explain(f'process {pid}', {address: how_it_ended(status)}, cluster.log)}", err=True)
+        others = ", ".join(f"{other} (process {pid})" for other, pid in cluster.processes().items())
+        if others:
+            click.echo(f"The others go on: {others}. To start it again, in another terminal:", err=True)
+            click.echo(f"  {restart_line(cluster, address)}", err=True)
+    if not cluster.processes():
+        raise ClusterError("No node is left.")
+
+
 def serve(cluster: LocalCluster, console: Console) -> None:
-    """Wait for the nodes, show what there is, and watch until a signal or until a node ends."""
+    """Wait for the nodes, show what there is, and watch until a signal or until no node is left."""
     with console.status(f"Starting {len(cluster.addresses)} nodes …"):
         cluster.ready()
     console.print(shard_table(cluster.addresses[0]))
     first, second, third = (cluster.addresses * 3)[:3]
     shard = get_json(first, "/shard/ids")[1]["shard-ids"][0]
     click.echo(TRY_THESE.format(first=first, second=second, third=third, shard=shard))
+    processes = ", ".join(f"{pid} is {address}" for address, pid in cluster.processes().items())
+    click.echo(f"Processes: {processes}. Kill one: the others go on.")
     click.echo(f"Data and logs are in {cluster.data}. Ctrl-C ends the cluster.")
     while True:
-        cluster.check()
+        report_ended(cluster)
         time.sleep(WATCH_SECONDS)
 
 

@@ -60,6 +60,11 @@ def reason_not_ready(address: str) -> str:
     return "; ".join(map(str, reasons)) or f"GET /readyz answers {status}"
 
 
+def how_it_ended(status: int) -> str:
+    """Return an exit status in words; a negative one is the number of a signal, as for subprocess."""
+    return f"ended by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+
+
 def explain(what: str, reasons: Mapping[str, str], log_of: Callable[[str], Path]) -> str:
     """Name each node with its reason, and show the end of its log."""
     lines = []
@@ -155,10 +160,21 @@ class LocalCluster:
 
     def check(self) -> None:
         """Raise ClusterError where a node has ended by itself, with its last log lines."""
-        ended = {address: process.poll() for address, process in self._running.items()}
-        fallen = {address: f"exit status {status}" for address, status in ended.items() if status is not None}
+        fallen = {address: how_it_ended(status) for address, (_, status) in self.take_ended().items()}
         if fallen:
             raise ClusterError(explain("ended by itself", fallen, self.log))
+
+    def processes(self) -> dict[str, int]:
+        """Return the process id of each node that was started and not found to have ended."""
+        return {address: process.pid for address, process in self._running.items()}
+
+    def take_ended(self) -> dict[str, tuple[int, int]]:
+        """Return the process id and the exit status of each node that has ended by itself since the last call."""
+        polled = {address: (process.pid, process.poll()) for address, process in self._running.items()}
+        ended = {address: (pid, status) for address, (pid, status) in polled.items() if status is not None}
+        for address in ended:
+            del self._running[address]
+        return ended
 
     def kill(self, address: str) -> None:
         """``kill -9`` one node, and wait until it is gone."""

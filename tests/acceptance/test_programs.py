@@ -1,6 +1,7 @@
 """The two programs for a terminal: the local cluster and the demonstration."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -102,6 +103,38 @@ class LocalTests(ProgramTests):
         self.assertEqual(process.wait(30), 1)
         self.assertIn("Not enough nodes to provide fault tolerance with requested shard count", self.said())
         self.assert_all_gone(3)
+
+    def test_node_is_killed(self) -> None:
+        """The others go on, and the line that is printed starts it again; it ends like any process of its own."""
+        process = self.start_two()
+        pids = {int(port): int(pid) for pid, port in re.findall(r"(\d+) is 127\.0\.0\.1:(\d+)", self.said())}
+        first, second = f"127.0.0.1:{self.port}", f"127.0.0.1:{self.port + 1}"
+        self.assertEqual(ask(first, "PUT", "/kvs/tea?w=all", {"value": 1}).status, 201)
+        os.kill(pids[self.port + 1], signal.SIGKILL)
+        until("it is said", lambda: "To start it again" in self.said(), 5)
+        self.assertIn(f"{second}: process {pids[self.port + 1]}: ended by SIGKILL", self.said())
+        self.assertIn(f"The others go on: {first} (process {pids[self.port]})", self.said())
+        self.assertEqual(ask(first, "PUT", "/kvs/tea", {"value": 2}).status, 200)
+        line = self.said().splitlines()[-1]
+        again = subprocess.Popen(
+            ["/bin/sh", "-c", f"exec {line}"],
+            cwd="/",
+            env={**os.environ, "PYTHONPATH": CODE},
+            stdout=subprocess.DEVNULL,
+        )
+        self.addCleanup(again.wait)
+        self.addCleanup(again.kill)
+        until("it is back", lambda: ask(second, "GET", "/kvs/tea").body.get("value") == 2, 10)
+        again.terminate()
+        self.assertIsNone(process.poll())
+
+    def test_all_nodes_are_killed(self) -> None:
+        """With no node left there is nothing to watch."""
+        process = self.start_two()
+        for pid in re.findall(r"(\d+) is 127\.0\.0\.1", self.said()):
+            os.kill(int(pid), signal.SIGKILL)
+        self.assertEqual(process.wait(15), 1)
+        self.assertIn("No node is left.", self.said())
 
     def test_killed(self) -> None:
         """If it is killed itself, no node survives it."""
