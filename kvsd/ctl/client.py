@@ -10,7 +10,7 @@ connection of its own: a kept one may have ended while the operator thought abou
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
@@ -76,11 +76,20 @@ def understand(node: str, response: httpx.Response) -> Reply:
     return Reply(node, response.status_code, body, text)
 
 
-class Cluster:
-    """The nodes that may be asked, in the order in which they are tried; the one that answered last comes first."""
+def unobserved(_: str) -> None:
+    """Take no notice of a change."""
 
-    def __init__(self, nodes: Iterable[str], timeout_seconds: float) -> None:
+
+class Cluster:
+    """
+    The nodes that may be asked, in the order in which they are tried; the one that answered last comes first.
+
+    ``done`` gets the method and the path of each change that a node says it carries out.
+    """
+
+    def __init__(self, nodes: Iterable[str], timeout_seconds: float, done: Callable[[str], None] = unobserved) -> None:
         self.nodes = list(nodes)
+        self._done = done
         self._timeout_seconds = timeout_seconds
         # Nodes speak plain HTTP: loading the certificates of the web would take longer than most requests.
         self._http = httpx.Client(trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0))
@@ -123,6 +132,8 @@ class Cluster:
             answer = self._try(node, method, path, content, headers or {}, self._timeout_seconds + more_seconds)
             if isinstance(answer, httpx.Response):
                 self.nodes = [node, *(each for each in self.nodes if each != node)]
+                if method != "GET" and answer.status_code < 300:
+                    self._done(f"{method} {path}")
                 return understand(node, answer)
             troubles[node] = reason(answer)
             if method != "GET" and not isinstance(answer, httpx.ConnectError | httpx.ConnectTimeout):

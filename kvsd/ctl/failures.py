@@ -3,7 +3,7 @@ What can go wrong, as an exit status and one line that says what, where, and wha
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -21,7 +21,7 @@ Exit status:
   4    not now: try again later (a node down, causes missing, disk full)
   5    no node could be reached
   6    anything else; for a change whose answer failed to come: it may have
-       been carried out
+       been carried out; also if the output can't be written
   130  stopped by the operator: Ctrl-C, or "no" to a question
 """
 
@@ -112,6 +112,27 @@ class Unanswered(Failure):
     def __init__(self, node: str, trouble: str) -> None:
         text = f"{node}: no answer: {trouble}; the change may have been carried out"
         super().__init__(UNEXPECTED, text, "look before you repeat it", {"node": node})
+
+
+class Unwritten(Failure):
+    """
+    Standard output took nothing more, so that the answer is lost.
+
+    ``done`` are the changes that nodes carry out by then: a caller who sees no answer must not take them for undone.
+    """
+
+    def __init__(self, trouble: str, done: Sequence[str]) -> None:
+        if not done:
+            so, hint = "nothing was changed", "make room for the output, and ask again"
+        elif all("/kvs/" in each for each in done):
+            so, hint = "the write was carried out", "don't repeat it: 'kvsctl get' shows the key"
+        else:
+            so, hint = (
+                "the change was accepted and is carried out",
+                "don't repeat it: 'kvsctl status' shows the cluster",
+            )
+        text = f"the answer can't be written to standard output: {trouble}; {so}"
+        super().__init__(UNEXPECTED, text, hint, {"done": list(done)})
 
 
 class Stopped(Failure):

@@ -62,10 +62,14 @@ def value_given(value: str) -> str:
     """VALUE of the command line, or all of standard input for ``-``, as JSON text."""
     if value != "-":
         return as_json_text(value)
+    if sys.stdin is None:
+        raise click.BadParameter("standard input is closed", param_hint="VALUE")
     try:
         text = sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:
         raise click.BadParameter("standard input is not UTF-8", param_hint="VALUE") from error
+    except OSError as error:
+        raise click.BadParameter(f"standard input can't be read: {error.strerror}", param_hint="VALUE") from error
     return as_json_text(text)
 
 

@@ -7,14 +7,16 @@ from urllib.parse import quote
 import click
 from rich.text import Text
 
-from kvsd.ctl.answers import Losses, Status
-from kvsd.ctl.failures import WRONG, Failure
+from kvsd.ctl.answers import Losses, ShardSeen, Status
+from kvsd.ctl.client import Cluster, Reply
+from kvsd.ctl.failures import WRONG, Failure, Refused
 from kvsd.ctl.options import Call, address, any_name, pass_call, shared
 from kvsd.ctl.screen import Sheet
 from kvsd.ctl.words import count, harmless, things
 
 NODE = "socket-address"
 NODES = "socket-addresses"
+STATUS = "/kvsd/status"
 BUSY_HINT = {409: "follow it with 'kvsctl progress', or end it with 'kvsctl abort'"}
 
 node_named = click.argument("target", metavar="NODE", type=address)
@@ -58,7 +60,24 @@ def add(call: Call, target: str) -> None:
 @pass_call
 def remove(call: Call, target: str) -> None:
     """Take NODE out of the view of all nodes; it stays out until it is started again or added."""
-    change(call, "DELETE", "/view", {NODE: target}, " from the view")
+    try:
+        change(call, "DELETE", "/view", {NODE: target}, " from the view")
+    except Refused as refused:
+        if refused.status == 404 and is_down(call, target):
+            text = f"{refused.message}: {target} is down, so it is out of the view already"
+            hint = f"if it never comes back: {call.command(f'forget {target}')}"
+            raise Failure(refused.exit_status, text, hint, refused.facts) from refused
+        raise
+
+
+def is_down(call: Call, target: str) -> bool:
+    """Return True if a node says that the target is of the cluster and down; False where nobody says so."""
+    try:
+        with call.cluster() as cluster:
+            status = cluster.get(STATUS).read(Status)
+    except Failure:
+        return False
+    return target in status.nodes and status.nodes[target].state == "down"
 
 
 @click.command()
@@ -98,7 +117,8 @@ def what_may_be_lost(call: Call, target: str) -> str:
     always = "what it has acknowledged and no other node has got would be lost for ever"
     try:
         with call.cluster() as cluster:
-            status = cluster.get("/kvsd/status").read(Status)
+            status = cluster.get(STATUS).read(Status)
+            unstable = unstable_in_shard(cluster, status, target)
     except Failure:
         return always
     seen = status.nodes.get(target)
@@ -106,8 +126,32 @@ def what_may_be_lost(call: Call, target: str) -> str:
         return f"{always}; {status.address} does not know that node"
     place = f"{seen.role} of {seen.shard}" if seen.shard else "in no shard"
     alive = ", so wait for it or end it in order instead" if seen.state == "alive" else ""
-    unstable = f"; {things(status.unstable, 'write')} known at {status.address} may not be at all members yet"
-    return f"{always}; it is {seen.state}, {place}{alive}{unstable if status.unstable else ''}"
+    return f"{always}; it is {seen.state}, {place}{alive}{unstable}"
+
+
+def unstable_in_shard(cluster: Cluster, status: Status, target: str) -> str:
+    """Return what the members of a node's shard know of writes that not all have; nobody else does."""
+    shard = status.nodes[target].shard if target in status.nodes else None
+    if shard is None:
+        return ""
+    others = [node for node in status.shards.get(shard, ShardSeen()).members if node != target]
+    answers = cluster.get_from([node for node in others if node != status.address], STATUS)
+    known = [own for answer in answers.values() if (own := own_status(answer))]
+    known += [status] if status.address in others else []
+    if not known:
+        return f"; no other member of {shard} answers, so nobody knows how much that is"
+    worst = max(known, key=lambda own: own.unstable)
+    if not worst.unstable:
+        return ""
+    return f"; {things(worst.unstable, 'write')} known at {worst.address} may not be at all members yet"
+
+
+def own_status(answer: Reply | Failure) -> Status | None:
+    """Return what a node says of itself, None if it gave no answer that can be read."""
+    try:
+        return None if isinstance(answer, Failure) else answer.read(Status)
+    except Failure:
+        return None
 
 
 @click.command()

@@ -2,6 +2,7 @@
 The options that every verb has, before it or behind it: which nodes, JSON, patience.
 """
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import click
+from typing_extensions import override
 
 from kvsd.ctl.client import Cluster
 from kvsd.ctl.screen import Screen
@@ -46,6 +48,19 @@ def nodes_of_environment() -> list[str]:
         raise
 
 
+class Seconds(click.FloatRange):
+    """A number of seconds within bounds; ``nan``, which no comparison refuses, is none."""
+
+    name = "seconds"
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is no number of seconds from {self.min:g} to {self.max:g}", param, ctx)
+        return seconds
+
+
 @dataclass
 class Call:
     """What was said on the command line for every verb."""
@@ -53,11 +68,13 @@ class Call:
     nodes: list[str] = field(default_factory=list)
     as_json: bool = False
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    done: list[str] = field(default_factory=list)
+    """What nodes were asked to change and said that they do: ``PUT /view``."""
 
     def cluster(self, known_node: str | None = None) -> Cluster:
         """The nodes to ask: those that were named, else those of the environment, else a known one and the default."""
         nodes = self.nodes or nodes_of_environment() or [*filter(None, [known_node]), DEFAULT_NODE]
-        return Cluster(dict.fromkeys(nodes), self.timeout_seconds)
+        return Cluster(dict.fromkeys(nodes), self.timeout_seconds, self.done.append)
 
     def screen(self) -> Screen:
         """Where the output goes."""
@@ -98,7 +115,7 @@ def shared(function: FunctionT) -> FunctionT:
             help="JSON on standard output, errors as JSON on standard error.",
         ),
         click.option(
-            "--timeout", type=click.FloatRange(0.01, 3600), metavar="SECONDS", expose_value=False,
+            "--timeout", type=Seconds(0.01, 3600), metavar="SECONDS", expose_value=False,
             callback=_take_timeout, help=f"How long to wait for a node's answer [{DEFAULT_TIMEOUT_SECONDS:g}].",
         ),
     ]  # fmt: skip

@@ -9,7 +9,8 @@ from typing import Any
 import click
 from typing_extensions import override
 
-from kvsd.ctl.failures import UNEXPECTED, WRONG, Failure, Stopped
+from kvsd.ctl.failures import UNEXPECTED, WRONG, Failure, Stopped, Unwritten
+from kvsd.ctl.options import Call
 from kvsd.ctl.words import one_line
 
 NOBODY_READS = 141  # what a shell shows for a program that SIGPIPE has ended
@@ -34,6 +35,11 @@ def as_failure(error: BaseException) -> Failure:
             return Failure(UNEXPECTED, text, "this is a defect of kvsctl; KVSCTL_TRACEBACK=1 shows where")
 
 
+def let_go_of_output() -> None:
+    """Write nothing more: what is left unwritten stays so."""
+    sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+
+
 class Program(click.Group):
     """A group of verbs whose failures are told in one line of text or JSON, never by a traceback."""
 
@@ -49,14 +55,23 @@ class Program(click.Group):
 
     @override
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the verb; Ctrl-C is a failure like others, before click makes something else of it."""
+        """Run the verb; Ctrl-C and output that can't be written are failures like others, before click makes more of them."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
         except KeyboardInterrupt as stop:
             raise Stopped from stop
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            let_go_of_output()
+            raise Unwritten(error.strerror or str(error), ctx.ensure_object(Call).done) from error
+        return result
 
     def _outcome(self, as_json: bool, arguments: tuple[Any, ...], options: dict[str, Any]) -> int:
         """Run the command line; gives the exit status."""
+        if sys.stdout is None:  # it was closed: the first byte for it fails, as it does where the disk is full
+            sys.stdout = open(os.open(os.devnull, os.O_RDONLY), "w")  # noqa: PTH123, SIM115
         try:
             status = super().main(*arguments, **options)
             sys.stdout.flush()
@@ -67,7 +82,7 @@ class Program(click.Group):
             error.show()
             return WRONG
         except (BrokenPipeError, SystemExit):  # click makes the latter of the former
-            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - what is left unwritten stays so
+            let_go_of_output()
             return NOBODY_READS
         except Exception as error:
             return _tell(_defect(error), as_json)

@@ -12,7 +12,7 @@ from kvsd.ctl.answers import FaultTolerance, Plan, PlannedMove, Status
 from kvsd.ctl.client import Cluster, Reply
 from kvsd.ctl.failures import NOT_FOUND, Failure, Stopped
 from kvsd.ctl.follow import Follower, shard_count, under_way
-from kvsd.ctl.options import Call, FunctionT, pass_call, shared
+from kvsd.ctl.options import Call, FunctionT, Seconds, pass_call, shared
 from kvsd.ctl.progress import shown
 from kvsd.ctl.screen import Screen, Sheet
 from kvsd.ctl.words import count, harmless, size, things
@@ -29,7 +29,7 @@ shards_wanted = click.argument("shards", metavar="N", type=click.IntRange(min=1)
 def polling(function: FunctionT) -> FunctionT:
     """Give a verb the option how often to look."""
     return click.option(
-        "--every", "every_seconds", type=click.FloatRange(0.01, 60), metavar="SECONDS",
+        "--every", "every_seconds", type=Seconds(0.01, 60), metavar="SECONDS",
         help=f"How often to look [{TERMINAL_SECONDS:g} at a terminal, else {LINES_SECONDS:g}].",
     )(function)  # fmt: skip
 

@@ -21,6 +21,13 @@ class ViewTests(CtlCase):
         self.assertEqual(self.ctl("remove", NODE).output, f"{NODE}: deleted from the view\n")
         self.assertIn("View has no such replica", self.fails(1, "remove", NODE))
 
+    def test_remove_who_is_down(self) -> None:
+        """A node that is down is in no view; what gives it up for good is named."""
+        self.node.others = {NODE: {"state": "down", "shard": "s0", "role": "member"}}
+        line = self.fails(1, "remove", NODE)
+        self.assertIn(f"View has no such replica: {NODE} is down, so it is out of the view already", line)
+        self.assertIn(f"if it never comes back: kvsctl --node {self.node.address} forget {NODE}", line)
+
     def test_remove_refused(self) -> None:
         """A node that its shard can't do without stays."""
         error = "s0 would have no live member"
@@ -68,6 +75,27 @@ class ForgetTests(CtlCase):
             self.assertIn(words, line)
         self.assertIn(f"kvsctl --node {self.node.address} forget {NODE} --accept-loss", line)
         self.assertEqual(self.node.paths("PUT"), [])
+
+    def test_what_may_be_lost_is_asked_in_the_shard_of_the_node(self) -> None:
+        """A node of another shard knows nothing of that; of several members the one that knows most is named."""
+        members = [self.start_node(), self.start_node()]
+        for number, member in enumerate(members, 4):
+            member.figures = {"unstable": number}
+        addresses = [member.address for member in members]
+        shard = {"members": [*addresses, self.dead_node(), NODE], "learners": [], "departed": [], "keys": None}
+        self.node.others = {NODE: {"state": "down", "shard": "s1", "role": "member"}}
+        self.node.figures = {"unstable": 17, "shards": {"s1": shard}}
+        self.assertIn(f"5 writes known at {addresses[1]} may not be at all members", self.fails(2, "forget", NODE))
+        for member in members:
+            self.assertEqual({"/kvsd/status"}, set(member.paths("GET")))
+
+    def test_nobody_of_the_shard_knows_what_may_be_lost(self) -> None:
+        """That nothing is known is no promise that nothing is lost."""
+        self.node.others = {NODE: {"state": "down", "shard": "s1", "role": "member"}}
+        self.node.figures = {"unstable": 17, "shards": {"s1": {"members": [self.dead_node(), NODE]}}}
+        line = self.fails(2, "forget", NODE)
+        self.assertIn("no other member of s1 answers, so nobody knows how much that is", line)
+        self.assertNotIn("17", line)
 
     def test_refused_though_alive(self) -> None:
         """For a node that is alive there is a better way."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import threading
 
@@ -39,6 +40,12 @@ class HelpTests(CtlCase):
         self.assertIn("No such command 'dance'", self.ctl("dance", status=2).stderr)
         self.assertIn("is no IP:PORT", self.ctl("add", "here", status=2).stderr)
         self.assertIn("is no IP:PORT", self.ctl("--node", "http://127.0.0.1:80", "status", status=2).stderr)
+
+    def test_seconds(self) -> None:
+        """What is no number of seconds is refused; no comparison would tell that of nan."""
+        for words in (("--timeout", "nan", "losses"), ("losses", "--timeout=inf"), ("progress", "--every", "nan")):
+            self.assertIn("Invalid value for '--", self.ctl(*words, status=2).stderr)
+        self.assertEqual([], self.node.asked)
 
     def test_usage_as_json(self) -> None:
         """With --json anywhere, that is JSON too."""
@@ -154,6 +161,38 @@ class FailureTests(CtlCase):
         os.close(writing)
         self.assertEqual(process.communicate(timeout=30)[1], "")
         self.assertEqual(process.returncode, 141)
+
+    def ended_without_output(self, *words: str, redirection: str) -> tuple[int, str]:
+        """Run kvsctl from a shell with standard output redirected; gives its exit status and standard error."""
+        command = " ".join([*map(shlex.quote, [*PROGRAM, "--node", self.node.address, *words]), redirection])
+        done = subprocess.run(
+            ["/bin/sh", "-c", command], env=environment(), stderr=subprocess.PIPE, text=True, timeout=30, check=False
+        )
+        return done.returncode, done.stderr
+
+    def test_output_that_can_not_be_written(self) -> None:
+        """Whether it is closed or full: the exit status is no success, and what was carried out is said."""
+        troubles = {">/dev/full": "No space left on device", ">&-": "Bad file descriptor"}
+        for redirection, trouble in troubles.items():
+            for words, so in (
+                (("put", "k", "1"), "the write was carried out"),
+                (("put", "k", "1", "--json"), "the write was carried out"),
+                (("add", "10.0.0.1:80"), "the change was accepted and is carried out"),
+                (("status",), "nothing was changed"),
+                (("get", "k"), "nothing was changed"),
+            ):
+                status, said = self.ended_without_output(*words, redirection=redirection)
+                self.assertEqual((6, 1), (status, said.count("\n")), said)
+                self.assertIn(f"the answer can't be written to standard output: {trouble}; {so}", said)
+        self.assertEqual({"k"}, set(self.node.keys))
+
+    def test_input_that_can_not_be_read(self) -> None:
+        """A value that can't be read is no answer that can't be written."""
+        for redirection, trouble in (("<&-", "is closed"), ("</proc/self/mem", "can't be read: Input/output error")):
+            status, said = self.ended_without_output("put", "k", "-", redirection=redirection)
+            self.assertEqual(2, status, said)
+            self.assertIn(f"standard input {trouble}", said)
+        self.assertEqual([], self.node.asked)
 
     def test_as_a_process(self) -> None:
         """``python -m kvsd.ctl`` is the same program."""
