@@ -19,10 +19,11 @@ from kvsd.resources.door import Rejected, RequestLimits, read_json
 NO_VALUE: Final = "PUT request does not specify a value"
 MAX_TOKENS = 16
 MAX_WAIT_SECONDS = 60
+MAX_PREFER_BYTES: Final = 8192
+"""Of all Prefer headers of a request together; more than that makes no sense, and is ignored like other nonsense."""
 
 _QUOTED_DIGITS = re.compile(r'"([0-9]*)"')
 _QUOTED = re.compile(r'"[^"]*"')
-_WAIT = re.compile(r"\s*wait\s*=\s*0*([0-9]+)\s*", re.IGNORECASE)
 _VISIBLE = re.compile(rb"[!-~]{1,%d}" % MAX_REQUEST_ID)
 
 
@@ -30,7 +31,8 @@ class Said(NamedTuple):
     """What a request's headers and its query say of a key: the values of each that means something, in their order."""
 
     metadata: Sequence[bytes] = ()
-    prefer: Sequence[bytes] = ()
+    wait: int | None = None
+    """The seconds by Prefer: see :func:`preferred_wait`."""
     request: Sequence[bytes] = ()
     """Idempotency-Key."""
     concern: Sequence[bytes] = ()
@@ -58,8 +60,9 @@ _NO_BODY: Final = _Body()
 def said_in(headers: Headers, query: Mapping[bytes, Sequence[bytes]]) -> Said:
     """What headers and a query say that the server has parsed."""
     get = headers.getRawHeaders
-    said = Said(get(b"Causal-Metadata", ()), get(b"Prefer", ()), get(b"Idempotency-Key", ()), query.get(b"w", ()))
-    return said if any(said) else SAID_NOTHING
+    wait = preferred_wait(get(b"Prefer", ()))
+    said = Said(get(b"Causal-Metadata", ()), wait, get(b"Idempotency-Key", ()), query.get(b"w", ()))
+    return said if wait is not None or any(said) else SAID_NOTHING
 
 
 def read_request(
@@ -89,7 +92,7 @@ def read_request(
     token = read_token(fields.metadata, said.metadata, decode_token)
     if said is SAID_NOTHING:
         return Get(key, token) if verb == "GET" else Put(key, value, token, concern=limits.concern)
-    wait = preferred_wait(said.prefer)
+    wait = said.wait
     if verb == "GET":
         return Get(key, token, wait or 0)
     concern = asked_concern(said.concern, limits.concern)
@@ -136,16 +139,24 @@ def header_texts(values: Sequence[bytes]) -> list[str]:
 
 
 def preferred_wait(lines: Sequence[bytes]) -> int | None:
-    """The seconds (at most 60) that a client would rather wait than be refused, after RFC 7240; None: it did not say."""
+    """
+    The seconds (at most 60) that a client would rather wait than be refused, after RFC 7240; None: it did not say.
+
+    Takes time in proportion to the length, whatever was said.
+    """
     if not lines:
         return None
     said = b",".join(lines).decode("latin-1")
+    if len(said) > MAX_PREFER_BYTES:
+        return None
     # Quotes round a number say nothing, and other quoted text is of no interest here, whatever commas it has.
     text = _QUOTED.sub("", _QUOTED_DIGITS.sub(r"\1", said))
     for preference in text.split(","):
-        if wait := _WAIT.fullmatch(preference.partition(";")[0]):
-            digits = wait.group(1)
-            return MAX_WAIT_SECONDS if len(digits) > 2 else min(int(digits), MAX_WAIT_SECONDS)
+        name, _, value = preference.partition(";")[0].partition("=")
+        digits = value.strip()
+        if name.strip().lower() == "wait" and digits.isascii() and digits.isdigit():
+            digits = digits.lstrip("0")
+            return MAX_WAIT_SECONDS if len(digits) > 2 else min(int(digits or "0"), MAX_WAIT_SECONDS)
     return None
 
 

@@ -5,7 +5,7 @@ It says what is answered and not how that leaves: a :class:`~kvsd.resources.door
 the request.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,7 +16,7 @@ from kvsd.metrics import Metrics
 from kvsd.node import Node, nothing
 from kvsd.replication.basis import Basis, Confirm, Confirmed
 from kvsd.replication.requests import Get, KeyRequest, Outcome, Overloaded
-from kvsd.resources.asking import Said, preferred_wait, read_request
+from kvsd.resources.asking import Said, read_request
 from kvsd.resources.door import Rejected, Reply, RequestLimits, internal_error, too_large
 from kvsd.resources.outcomes import Answers, key_answer
 
@@ -53,10 +53,10 @@ class Desk:
             asked = read_request(verb, key, said, body, self.limits, self._decode)
             outcome = self.node.read(asked) if isinstance(asked, Get) else None
             if outcome is None and self.under_way < self.limits.in_flight:
-                return Call(self, verb, said, asked, started, tell).begun()
+                return Call(self, verb, said.wait, asked, started, tell).begun()
             label, reply = self._answers.to(asked, outcome or BUSY)
-            if said.prefer and label in _HONOURED:
-                reply = _confirmed(reply, said.prefer)
+            if said.wait is not None and label in _HONOURED:
+                reply = _confirmed(reply, said.wait)
         except Rejected as rejected:
             label, reply = "too-large" if rejected.reply.status == 413 else "bad-request", rejected.reply
         except Exception:
@@ -120,7 +120,7 @@ class Call(Struct, eq=False):
 
     _desk: Desk
     _verb: str
-    _said: Said
+    _wait: int | None
     _asked: KeyRequest
     _started: float
     _tell: Callable[[Reply], None]
@@ -143,8 +143,8 @@ class Call(Struct, eq=False):
         """The node has an outcome."""
         try:
             label, reply = key_answer(self._asked, outcome, self._desk.encode)
-            if self._said.prefer and label in _HONOURED:
-                reply = _confirmed(reply, self._said.prefer)
+            if self._wait is not None and label in _HONOURED:
+                reply = _confirmed(reply, self._wait)
         except Exception:
             label, reply = "error", internal_error(Failure())
         self._end(label)
@@ -164,9 +164,6 @@ class Call(Struct, eq=False):
             self._end("hung-up")
 
 
-def _confirmed(reply: Reply, prefer: Sequence[bytes]) -> Reply:
+def _confirmed(reply: Reply, wait: int) -> Reply:
     """The reply, with the preference that was applied."""
-    wait = preferred_wait(prefer)
-    if wait is None:
-        return reply
     return replace(reply, headers=(*reply.headers, (b"Preference-Applied", b"wait=%d" % wait)))

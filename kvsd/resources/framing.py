@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from kvsd.resources.asking import SAID_NOTHING, Said
+from kvsd.resources.asking import SAID_NOTHING, Said, preferred_wait
 
 MAX_HEAD_BYTES: Final = 24 * 1024
 MAX_HEADERS: Final = 64
@@ -114,5 +114,5 @@ def read_fields(block: bytes) -> Fields | None:
             return None
     if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0])):
         return None
-    said = Said(metadata, prefer, request) if metadata or prefer or request else SAID_NOTHING
+    said = Said(metadata, preferred_wait(prefer), request) if metadata or prefer or request else SAID_NOTHING
     return Fields(block, int(lengths[0]) if lengths else 0, said)
