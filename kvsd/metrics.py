@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -56,7 +56,7 @@ class Metrics:
 
     def show(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Show a figure, read anew whenever the metrics are asked for; to be called once for each name."""
-        Gauge(name, text, registry=self.registry).set_function(value)
+        self.registry.register(_Figure(name, text, value))
 
     def observe_commit(self, seconds: float, changes: int) -> None:
         """A batch of changes was made durable."""
@@ -119,6 +119,18 @@ class _Requests(Collector):
             answered.add_metric(labels, totals[-1])
         yield times
         yield answered
+
+
+class _Figure(Collector):
+    """A single figure, read anew for each scrape."""
+
+    def __init__(self, name: str, text: str, value: Callable[[], float]) -> None:
+        self._name = name
+        self._text = text
+        self._value = value
+
+    def collect(self) -> Iterator[Metric]:
+        yield _gauge(self._name, self._text, self._value())
 
 
 class _StatusCollector(Collector):
