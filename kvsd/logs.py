@@ -13,12 +13,18 @@ import msgspec
 from twisted.logger import FileLogObserver, ILogObserver, LogEvent, LogLevel, formatEvent, formatTime
 from zope.interface import provider
 
+from kvsd.settings import SettingsError, read_log_format
+
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def observer() -> ILogObserver:
     """A log observer that writes to standard output, in the form that KVSD_LOG_FORMAT names (``text`` or ``json``)."""
-    return to_stream(sys.stdout, os.environ.get("KVSD_LOG_FORMAT", "text"))
+    try:
+        form = read_log_format(os.environ)
+    except SettingsError as error:
+        raise SystemExit(f"kvsd: {error}") from None
+    return to_stream(sys.stdout, form)
 
 
 def to_stream(stream: TextIO, form: str) -> ILogObserver:

@@ -124,6 +124,8 @@ class NodeService(Service):
     def _start_node(self, storage: Storage) -> Node:
         settings = self._settings
         identity, state = claim(storage, settings.address, os.urandom(16), secrets.randbits(BOOT_BITS), crash)
+        if settings.flaw and state.configuration is None:
+            raise StartError(settings.flaw)
         if not settings.secret:
             _log.warn("no secret: anybody who reaches this port can pose as a node (set KVSD_SECRET)")
         replica = Replica(identity, _limits(settings), row_table(storage))

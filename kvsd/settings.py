@@ -30,7 +30,12 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """What a node is started with; ``founding`` is the configuration it founds a cluster with, if it is to."""
+    """
+    What a node is started with; ``founding`` is the configuration it founds a cluster with, if it is to.
+
+    ``flaw`` says what is wrong with VIEW or SHARD_COUNT, empty where nothing is. A node whose data directory knows a
+    configuration uses neither; any other can't start.
+    """
 
     address: str
     view: tuple[str, ...]
@@ -45,6 +50,7 @@ class Settings:
     cache_bytes: int
     max_connections: int
     may_force: bool
+    flaw: str = ""
 
 
 def read_settings(options: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
@@ -59,12 +65,22 @@ def read_settings(options: Mapping[str, object], environment: Mapping[str, str])
         return str(value) if value is not None else environment.get(variable) or None
 
     address = _address("SOCKET_ADDRESS", given("socket-address", "SOCKET_ADDRESS"))
-    view = _view(given("view", "VIEW"), address)
+    read_log_format(environment)
     data_dir = given("data-dir", "KVSD_DATA_DIR")
+    view: tuple[str, ...] = ()
+    founding, flaw = None, ""
+    try:
+        view = _view(given("view", "VIEW"), address)
+        founding = _founding(view, given("shard-count", "SHARD_COUNT"))
+    except SettingsError as error:
+        flaw = str(error)
+        if not (data_dir and holds_data(Path(data_dir))):
+            raise
     return Settings(
         address=address,
         view=view,
-        founding=_founding(view, given("shard-count", "SHARD_COUNT")),
+        founding=founding,
+        flaw=flaw,
         data_dir=Path(data_dir) if data_dir else None,
         listen=given("listen", "KVSD_LISTEN") or listen_endpoint(address),
         secret=_secret(given("secret-file", "KVSD_SECRET_FILE"), environment.get("KVSD_SECRET", "")),
@@ -80,6 +96,19 @@ def read_settings(options: Mapping[str, object], environment: Mapping[str, str])
         ),
         may_force=_may_force(given("force", "")),
     )
+
+
+def read_log_format(environment: Mapping[str, str]) -> str:
+    """Return the form of log lines that KVSD_LOG_FORMAT names, ``text`` or ``json``; raises SettingsError for another."""
+    text = environment.get("KVSD_LOG_FORMAT") or "text"
+    if text.lower() not in ("text", "json"):
+        raise SettingsError(f'KVSD_LOG_FORMAT is malformed: {text!r:.40} is not "text" or "json"')
+    return text.lower()
+
+
+def holds_data(data_dir: Path) -> bool:
+    """Return True if something was kept in a data directory, which may know a configuration."""
+    return (data_dir / "KVSD").exists()
 
 
 def listen_endpoint(address: str) -> str:

@@ -3,7 +3,9 @@ The roof: options and environment in, one service out.
 """
 
 import os
+import sys
 import time
+from importlib.metadata import version
 
 from twisted.application.service import IService
 from twisted.internet.base import ReactorBase
@@ -12,13 +14,25 @@ from twisted.python import usage
 from kvsd.service import NodeService
 from kvsd.settings import Settings, SettingsError, read_settings
 
+EXAMPLE = """\
+Required are --socket-address and --view, or SOCKET_ADDRESS and VIEW in the environment; an option wins. The first nodes
+of a cluster need --shard-count as well, the same at all of them. twistd's own options stand before the word kvsd.
+
+Two nodes, each to be started in a terminal of its own:
+  twistd --nodaemon --pidfile= kvsd --socket-address=127.0.0.1:8090 --view=127.0.0.1:8090,127.0.0.1:8091 \\
+    --shard-count=1 --data-dir=data-8090
+  twistd --nodaemon --pidfile= kvsd --socket-address=127.0.0.1:8091 --view=127.0.0.1:8090,127.0.0.1:8091 \\
+    --shard-count=1 --data-dir=data-8091
+"""
+
 
 class Options(usage.Options):
     """The options of ``twistd kvsd``; what is not given is taken from the environment."""
 
+    synopsis = "--socket-address=IP:PORT --view=IP:PORT,… [options]"
     optParameters = [  # noqa: RUF012 (the framework's way to declare options)
-        ["socket-address", None, None, "This node's own IP:PORT, its name in the cluster (SOCKET_ADDRESS)."],
-        ["view", None, None, "The IP:PORT of all nodes known at start, separated by commas (VIEW)."],
+        ["socket-address", None, None, "Required: this node's own IP:PORT, its name in the cluster (SOCKET_ADDRESS)."],
+        ["view", None, None, "Required: the IP:PORT of all nodes known at start, separated by commas (VIEW)."],
         ["shard-count", None, None, "The number of shards; for the founding nodes only (SHARD_COUNT)."],
         ["data-dir", None, None, "Where the data is kept; without it, in memory only (KVSD_DATA_DIR)."],
         [
@@ -40,6 +54,15 @@ class Options(usage.Options):
     ]
 
     settings: Settings
+
+    def getUsage(self, width: int | None = None) -> str:  # noqa: N802 (the framework's name)
+        """Return the text of ``--help``: the options, which of them are required, and an example."""
+        return f"{super().getUsage(width)}\n{EXAMPLE}"
+
+    def opt_version(self) -> None:
+        """Display the version of kvsd and exit."""
+        sys.stdout.write(f"kvsd {version('kvsd')}\n")
+        raise SystemExit(0)
 
     def opt_fsync(self) -> None:
         """Wait for the disk before anything is acknowledged (the default)."""

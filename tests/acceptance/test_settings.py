@@ -4,12 +4,14 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.local.launch import environment, twistd
+from kvsd.local.launch import environment, start, twistd
 from tests.acceptance.clusters import free_addresses
+from tests.acceptance.door import ask, until
 
 ENOUGH = "Not enough nodes to provide fault tolerance with requested shard count"
 
@@ -84,6 +86,48 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(ended.returncode, 1)
         self.assertIn("can't listen", ended.stderr)
         self.assertFalse((self.directory / "twistd.pid").exists())
+
+    def test_help(self) -> None:
+        """It says which options are required, with an example that names them; the version is that of kvsd."""
+        status, said = self.told("--help")
+        self.assertEqual(0, status, said)
+        self.assertIn("kvsd --socket-address=IP:PORT --view=IP:PORT,… [options]", said)
+        self.assertIn("Required are --socket-address and --view", said)
+        self.assertIn("twistd --nodaemon --pidfile= kvsd --socket-address=127.0.0.1:8090 --view=", said)
+        self.assertEqual((0, f"kvsd {version('kvsd')}\n"), self.told("--version"))
+
+    def told(self, option: str) -> tuple[int, str]:
+        """Exit status and output of ``twistd kvsd`` with an option, and with nothing in the environment."""
+        ended = subprocess.run(
+            [*twistd(), "kvsd", option],
+            cwd=self.directory, env=environment(self.directory), capture_output=True, text=True, timeout=20, check=False,
+        )  # fmt: skip
+        return ended.returncode, ended.stdout
+
+    def test_log_format(self) -> None:
+        """A form of log lines that there is not is refused, and not taken for text."""
+        self.assert_refused("KVSD_LOG_FORMAT", {"KVSD_LOG_FORMAT": "yaml"})
+
+    def test_data_that_knows_no_configuration(self) -> None:
+        """A data directory that holds nothing yet does not make up for settings that can't found a cluster."""
+        data = self.directory / "data"
+        data.mkdir()
+        self.assert_refused(ENOUGH, {"SHARD_COUNT": "3", "KVSD_DATA_DIR": str(data)})
+        self.assertEqual([], list(data.iterdir()))
+
+    def test_node_that_has_data_is_started_with_other_settings(self) -> None:
+        """VIEW and SHARD_COUNT found a cluster and find one; a node that knows its cluster needs neither."""
+        address = self.addresses[0]
+        right = [f"--socket-address={address}", f"--data-dir={self.directory / 'data'}"]
+        for others in ([f"--view={address}"], ["--view=nonsense", "--shard-count=9"], []):
+            node = start(
+                [*twistd(), "-n", "--pidfile=", "kvsd", *right, *others], self.directory, self.directory / "log"
+            )
+            self.addCleanup(node.wait)
+            self.addCleanup(node.kill)
+            until(f"ready with {others}", lambda: ask(address, "GET", "/readyz").status == 200, 15)
+            node.terminate()
+            self.assertEqual(0, node.wait(15))
 
     def test_nothing_left(self) -> None:
         """A start that is refused leaves no file behind."""

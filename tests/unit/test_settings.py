@@ -1,5 +1,7 @@
 """The settings of a node: what they amount to, and one clear line for each that is wrong."""
 
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.endpoints import serverFromString
@@ -13,6 +15,7 @@ from kvsd.settings import (
     DEFAULT_MAX_KEY_LENGTH,
     Settings,
     SettingsError,
+    read_log_format,
     read_settings,
     with_backlog,
 )
@@ -74,6 +77,32 @@ class SettingsTests(SynchronousTestCase):
         self.assertIsNone(read().founding)
         self.assertIsNone(read(SHARD_COUNT="").founding)
         self.assertEqual(founding_configuration(["10.0.0.1:8090"], 1), read(VIEW="10.0.0.1:8090").founding)
+
+    def test_what_the_data_directory_knows_is_not_judged(self) -> None:
+        """On a directory with data VIEW and SHARD_COUNT may be wrong or missing: the cluster has moved on since."""
+        path = Path(self.mktemp())
+        path.mkdir()
+        wrong = (
+            {"VIEW": "10.0.0.2:8091"}, {"VIEW": "nonsense"}, {"VIEW": ""}, {"SHARD_COUNT": "9"}, {"SHARD_COUNT": "x"},
+        )  # fmt: skip
+        for environment in wrong:
+            self.assert_refused("SHARD_COUNT" if "SHARD_COUNT" in environment else "VIEW",
+                                KVSD_DATA_DIR=str(path), **environment)  # fmt: skip
+        (path / "KVSD").write_text("what a data directory begins with")
+        for environment in wrong:
+            settings = read(KVSD_DATA_DIR=str(path), **environment)
+            self.assertIn("SHARD_COUNT" if "SHARD_COUNT" in environment else "VIEW", settings.flaw)
+            self.assertIsNone(settings.founding)
+        self.assertEqual("", read(KVSD_DATA_DIR=str(path)).flaw)
+        self.assert_refused("SOCKET_ADDRESS", KVSD_DATA_DIR=str(path), SOCKET_ADDRESS="nonsense")
+
+    def test_log_formats(self) -> None:
+        """The form of log lines may be written in any case, and no other is taken for text."""
+        for text, form in (("", "text"), ("text", "text"), ("TEXT", "text"), ("Json", "json"), ("JSON", "json")):
+            self.assertEqual(form, read_log_format({"KVSD_LOG_FORMAT": text}))
+        self.assertEqual("text", read_log_format({}))
+        for wrong in ("jsn", "xml", " ", "json "):
+            self.assert_refused("KVSD_LOG_FORMAT", KVSD_LOG_FORMAT=wrong)
 
     def test_addresses(self) -> None:
         """An address is IP:PORT, of either version of IP."""
