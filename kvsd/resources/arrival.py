@@ -18,6 +18,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET, Request
 from typing_extensions import override
 
+from kvsd.resources.conformance import refusal
 from kvsd.resources.door import (
     OCTETS,
     SERVER,
@@ -104,7 +105,8 @@ class BoundedRequest(Request):
         self.postpath = []  # the root makes it out from the path
         _name_server(self)
         try:
-            body = self._resource.render(self)
+            refused = refusal(self)
+            body = answer(self, refused) if refused else self._resource.render(self)
             if body is not NOT_DONE_YET:
                 self.write(body)
                 self.finish()

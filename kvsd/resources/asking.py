@@ -112,14 +112,16 @@ def read_token(metadata: Raw, headers: Sequence[bytes], decode_token: Callable[[
     """
     What a client has seen that hands over these tokens, in its body's causal metadata and in Causal-Metadata headers.
 
-    Raises Rejected where that is not of their form, and for a token that was not issued here.
+    An empty text is no token, and stands for nothing seen, like null.  Raises Rejected where that is not of their form, and for a token that was not issued here.
     """
     try:
         seen = _metadata.decode(metadata)
         if isinstance(seen, str) and not headers:
-            return decode_token(seen)  # as most clients have it
+            return decode_token(seen) if seen else EMPTY  # as most clients have it
         token = EMPTY
         for text in [*([seen] if isinstance(seen, str) else seen or ()), *header_texts(headers)]:
+            if not text:
+                continue
             other = decode_token(text)
             token = other if token is EMPTY else token.merged(other.epoch, other.hlc, other.dependencies)
         return token
@@ -135,7 +137,7 @@ def header_texts(values: Sequence[bytes]) -> list[str]:
     texts = [text.decode("utf-8", "replace").strip() for value in values for text in value.split(b",")]
     if len(texts) > MAX_TOKENS:
         raise Rejected(400, f"Causal-Metadata must hold at most {MAX_TOKENS} tokens")
-    return [text for text in texts if text]
+    return texts
 
 
 def preferred_wait(lines: Sequence[bytes]) -> int | None:

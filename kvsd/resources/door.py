@@ -37,6 +37,8 @@ SERVER: Final = b"kvsd"
 """What every answer says in its Server header."""
 JSON: Final = b"application/json"
 OCTETS: Final = b"application/octet-stream"
+NO_BODY: Final = "Request body is missing: a JSON object is expected"
+BLANK_BODY: Final = "Request body is blank: a JSON object is expected"
 RETRY_AFTER: Final[Headers] = ((b"Retry-After", b"1"),)
 
 _log = Logger()
@@ -202,6 +204,8 @@ def read_json(body: bytes, decoder: msgspec.json.Decoder[T], max_depth: int) -> 
     except msgspec.ValidationError as error:
         raise Rejected(400, f"Request body is not as it should be: {error}") from None
     except (msgspec.DecodeError, RecursionError) as error:
+        if not body or body.isspace():
+            raise Rejected(400, BLANK_BODY if body else NO_BODY) from None
         raise Rejected(400, f"Request body is not valid JSON: {_complaint(body, error)}") from None
 
 

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from kvsd.resources.asking import SAID_NOTHING, Said, preferred_wait
+from kvsd.resources.conformance import is_one_host
 
 MAX_HEAD_BYTES: Final = 24 * 1024
 MAX_HEADERS: Final = 64
@@ -25,8 +26,8 @@ _HEADERS = re.compile(rb"(?:%s{1,64}:[\t\x20-\x7e\x80-\xff]*\r\n){0,%d}\r\n" % (
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,%d}" % (MAX_LENGTH_DIGITS - 1))
 _KEEP_ALIVE: Final = b"keep-alive"
 
-_CHANGE_THE_FRAME: Final = frozenset(
-    {b"transfer-encoding", b"expect", b"upgrade", b"trailer", b"te", b"http2-settings"}
+_NOT_HERE: Final = frozenset(
+    {b"transfer-encoding", b"expect", b"upgrade", b"trailer", b"te", b"http2-settings", b"if-match", b"if-none-match"}
 )
 _REMEMBERED_BYTES: Final = 1024
 
@@ -40,7 +41,7 @@ class Fields(NamedTuple):
     said: Said
 
 
-NO_FIELDS: Final = Fields(b"\r\n", 0, SAID_NOTHING)
+FEWEST_FIELDS: Final = Fields(b"Host: kvsd\r\n\r\n", 0, SAID_NOTHING)
 
 
 class Whole(Struct, gc=False):
@@ -61,7 +62,7 @@ class Framing:
 
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
-        self._last = NO_FIELDS
+        self._last = FEWEST_FIELDS
 
     def read(self, data: bytes, start: int) -> Whole | int | None:
         """
@@ -94,25 +95,27 @@ class Framing:
 
 
 def read_fields(block: bytes) -> Fields | None:
-    """What a block of well-formed headers says; None where one changes how the request is framed, or is unclear."""
+    """What a block of well-formed headers says; None where it is not for the lane: unclear, or framed in another way."""
+    hosts: list[bytes] = []
     lengths: list[bytes] = []
     metadata: list[bytes] = []
     prefer: list[bytes] = []
     request: list[bytes] = []
     kept = {
+        b"host": hosts,
         b"content-length": lengths,
         b"causal-metadata": metadata,
         b"prefer": prefer,
         b"idempotency-key": request,
     }
-    for line in block[:-4].split(b"\r\n") if len(block) > 2 else ():
+    for line in block[:-4].split(b"\r\n"):
         name, _, value = line.partition(b":")
         name, value = name.lower(), value.strip(b" \t")
         if name in kept:
             kept[name].append(value)
-        elif name in _CHANGE_THE_FRAME or (name == b"connection" and value.lower() != _KEEP_ALIVE):
+        elif name in _NOT_HERE or (name == b"connection" and value.lower() != _KEEP_ALIVE):
             return None
-    if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0])):
+    if not is_one_host(hosts) or len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0])):
         return None
     said = Said(metadata, preferred_wait(prefer), request) if metadata or prefer or request else SAID_NOTHING
     return Fields(block, int(lengths[0]) if lengths else 0, said)

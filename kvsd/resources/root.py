@@ -1,6 +1,7 @@
 """The root of all paths: mounts the nouns, each under its own first segment."""
 
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
 from twisted.internet.interfaces import IReactorTime
@@ -23,6 +24,9 @@ from kvsd.resources.view import View
 __all__ = ["RequestLimits", "Root", "make_site"]
 
 
+_NO_METHOD: Final = b"?"
+
+
 class Root(Resource):
     """
     Hands each request on by the first segments of its path; what it does not know is not found.
@@ -43,7 +47,14 @@ class Root(Resource):
         if noun is None:
             return answer(request, not_found())
         request.postpath = [quote(segment, safe="").encode() for segment in segments]
-        return noun.render(request)
+        method = request.method
+        if method.isupper():
+            return noun.render(request)
+        request.method = _NO_METHOD  # Klein would take "put" for PUT
+        try:
+            return noun.render(request)
+        finally:
+            request.method = method
 
 
 def make_site(

@@ -241,7 +241,7 @@ class TooSlowTests(ArrivalCase):
         self.assert_error(answer, 408, self.late)
         self.connection.send(b": y\r\nContent-Length: 2\r\n\r\n")
         self.assertEqual(self.connection.answers(), [])
-        self.connection.send(b"{}GET /view HTTP/1.1\r\n\r\n")
+        self.connection.send(b"{}GET /view HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertEqual(self.connection.answers(), [])
         self.assertTrue(self.connection.is_closing)
         self.assertEqual(self.node.asked, [])
@@ -301,13 +301,13 @@ class NoHttpTests(ArrivalCase):
         """Bytes that are not HTTP are answered by 400 in JSON and the end of the connection."""
         error = "Bad request: this is not HTTP/1.1, or its headers are too large"
         for noise in (b"nonsense\r\n\r\n", b"GET\r\n\r\n", b"GET /view HTTP/3\r\n\r\n", b"\x00" * 1000 + b"\r\n\r\n", b"x" * 40_000,
-                      b"GET /view HTTP/1.1\r\nnonsense\r\n\r\n", b"GET /view HTTP/1.1\r\nA: b\0\r\n\r\n",
-                      b"GET /view HTTP/1.1\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", b"GET /view HTTP/1.1\r\n" + b"X: y\r\n" * 501 + b"\r\n",
-                      b"PUT /kvs/a HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b"PUT /kvs/a HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
-                      b"PUT /kvs/a HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-                      b"PUT /kvs/a HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-                      b"PUT /kvs/a HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
-                      b"PUT /kvs/a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n"):  # fmt: skip
+                      b"GET /view HTTP/1.1\r\nHost: x\r\nnonsense\r\n\r\n", b"GET /view HTTP/1.1\r\nHost: x\r\nA: b\0\r\n\r\n",
+                      b"GET /view HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", b"GET /view HTTP/1.1\r\n" + b"X: y\r\n" * 501 + b"\r\n",
+                      b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+                      b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+                      b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                      b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
+                      b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n"):  # fmt: skip
             connection = self.connect()
             connection.send(noise)
             (answer,) = connection.answers()

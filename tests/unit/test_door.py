@@ -206,15 +206,68 @@ class ErrorTests(HttpCase):
         self.site = BoundedSite(Broken(), self.limits, self.clock)
         self.assert_error(self.ask("GET", "/early"), 500, "Internal error; the node's log has more")
         connection = self.connect()
-        connection.send(b"GET /late HTTP/1.1\r\n\r\n")
+        connection.send(b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertTrue(connection.is_closing)
         self.assertNotIn(b"Traceback", connection.transport.value())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
     def test_odd_host(self) -> None:
-        """What a client calls this node does not matter."""
-        for host in ("", "..", "kvsd..x", "[::1]:8090", "a b", "x" * 300, "\xff"):
-            self.assertEqual(self.ask("GET", "/view", headers={"Host": host}).status, 200, host)
+        """What a client calls this node does not matter, as long as it could be a name."""
+        for host in ("", "..", "kvsd..x", "[::1]:8090", "kvsd_1:80", "x:", "[fe80::1%25eth0]", "x" * 255):
+            for target in ("/view", "/kvs/a"):
+                self.assertNotEqual(400, self.ask("GET", target, headers={"Host": host}).status, host)
+
+    def test_one_host(self) -> None:
+        """A request of HTTP/1.1 names one host (RFC 9112, 3.2), one of HTTP/1.0 at most one; its connection goes on."""
+        error = "Bad request: it must have exactly one Host header, with HOST or HOST:PORT"
+        connection = self.connect()
+        for lines in ("", "Host: a b\r\n", "Host: x\r\nHost: x\r\n", "Host: x, y\r\n", "Host: \xff\r\n", "Host: u@x\r\n",
+                      "Host: x:y\r\n", f"Host: {'x' * 300}\r\n"):  # fmt: skip
+            for target in ("/kvs/a", "/view", "/nothing", "http://x/view"):
+                for method in ("GET", "PUT"):
+                    connection.send(f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1"))
+                    (answer,) = connection.answers()
+                    self.assert_error(answer, 400, error)
+        self.assertEqual([], self.node.asked)
+        self.assertEqual(200, connection.ask("GET", "/view").status)
+        for lines, status in (("", 200), ("Host: x\r\n", 200), ("Host: x\r\nHost: y\r\n", 400)):
+            connection = self.connect()
+            connection.send(f"GET /view HTTP/1.0\r\n{lines}\r\n".encode())
+            self.assertEqual([status], [answer.status for answer in connection.answers()])
+
+    def test_conditions(self) -> None:
+        """A condition that nobody looks at is refused, and so is the request: 501, and nothing is written."""
+        error = "Conditional writes are not supported"
+        for header in ("If-Match", "If-None-Match"):
+            for value in ('"x"', "*", ""):
+                for method, target, body in (
+                    ("PUT", "/kvs/a", b'{"value": 1}'),
+                    ("DELETE", "/kvs/a", None),
+                    ("PUT", "/view", b'{"socket-address": "10.0.0.9:80"}'),
+                    ("PUT", "/shard/reshard", b'{"shard-count": 2}'),
+                ):
+                    self.assert_error(self.ask(method, target, body, {header: value}), 501, error)
+        self.assert_error(self.ask("GET", "/kvs/a", headers={"If-Match": "*"}), 501, error)
+        self.assertEqual([], self.node.asked)
+        self.ask("GET", "/kvs/a", headers={"If-None-Match": '"x"'})
+        self.assertEqual(1, len(self.node.asked))
+
+    def test_method_in_small_letters(self) -> None:
+        """Methods are told apart by case (RFC 9110, 9.1)."""
+        for target in ("/kvs/a", "/view"):
+            for method in ("put", "Put", "get", "delete", "hEAD"):
+                answer = self.ask(method, target, b'{"value": 1, "socket-address": "10.0.0.9:80"}')
+                self.assert_error(answer, 405, "Method not allowed here; allowed: DELETE, GET, HEAD, PUT")
+                self.assertEqual("DELETE, GET, HEAD, PUT", answer.headers["allow"])
+        self.assertEqual([], self.node.asked)
+
+    def test_missing_and_blank_bodies(self) -> None:
+        """A change without a body is told so."""
+        for target in ("/view", "/shard/add-member/s0", "/shard/reshard", "/kvsd/forget"):
+            self.assert_error(self.ask("PUT", target), 400, "Request body is missing: a JSON object is expected")
+            self.assert_error(
+                self.ask("PUT", target, b" \r\n"), 400, "Request body is blank: a JSON object is expected"
+            )
 
     def test_whole_url(self) -> None:
         """A proxy may ask with the whole URL."""

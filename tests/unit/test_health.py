@@ -48,7 +48,7 @@ class HealthTests(HttpCase):
         self.ask("GET", "/view")
         self.node.outcome = None
         connection = self.connect()
-        connection.send(b"DELETE /kvs/a HTTP/1.1\r\n\r\n")
+        connection.send(b"DELETE /kvs/a HTTP/1.1\r\nHost: x\r\n\r\n")
         self.clock.advance(0.3)
         self.node.open[0].callback(Counted(1))  # no answer to what was asked
         self.assertEqual(len(self.flushLoggedErrors(AssertionError)), 1)

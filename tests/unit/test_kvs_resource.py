@@ -183,9 +183,39 @@ class AskingTests(HttpCase):
         error = "causal-metadata is not valid: it is not base64url text"
         self.assert_error(self.ask_key("GET", "k", {"causal-metadata": "😀"}), 400, error)
         self.assert_error(self.ask_key("GET", "k", headers={"Causal-Metadata": "\xff"}), 400, error)
-        self.assertEqual(self.ask_key("GET", "k", {"causal-metadata": ""}).status, 400)
         many = {"Causal-Metadata": ",".join([self.text(self.one)] * 17)}
         self.assertEqual(self.ask_key("GET", "k", headers=many).status, 400)
+
+    def asked_token(self) -> Token:
+        """Of the last request about a key."""
+        asked = self.node.asked[-1]
+        assert isinstance(asked, Get | Put), asked
+        return asked.token
+
+    def test_empty_token(self) -> None:
+        """An empty text is no token: it says as much as null."""
+        for metadata in ("", [""], [], ["", ""]):
+            for method, fields in (("GET", {}), ("PUT", {"value": 1}), ("DELETE", {})):
+                answer = self.ask_key(method, "k", {**fields, "causal-metadata": metadata}, {"Causal-Metadata": ""})
+                self.assertNotEqual(400, answer.status)
+                self.assertEqual(EMPTY, self.asked_token())
+                self.ask_key(method, "k", {**fields, "causal-metadata": metadata})
+                self.assertEqual(EMPTY, self.asked_token())
+        self.ask_key("GET", "k", {"causal-metadata": ["", self.text(self.one)]}, {"Causal-Metadata": ", ,"})
+        self.assertEqual(self.one, self.asked_token())
+
+    def test_blank_body(self) -> None:
+        """A body of nothing but space is told apart from one that is missing, and from one that is broken off."""
+        for method in ("GET", "PUT", "DELETE"):
+            for body in (b" ", b"\r\n", b"\t \n" * 100):
+                answer = self.ask(method, "/kvs/k", body)
+                self.assert_error(answer, 400, "Request body is blank: a JSON object is expected")
+        self.assertEqual([], self.node.asked)
+        self.assert_error(self.ask("PUT", "/kvs/k"), 400, "PUT request does not specify a value")
+        self.assert_error(self.ask("PUT", "/kvs/k", b""), 400, "PUT request does not specify a value")
+        for method in ("GET", "DELETE"):
+            for missing in (None, b""):
+                self.assertNotEqual(400, self.ask(method, "/kvs/k", missing).status)
 
     def test_wait(self) -> None:
         """Prefer: wait=N asks for N seconds of patience, at most 60, and is confirmed."""

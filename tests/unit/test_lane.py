@@ -60,9 +60,11 @@ class TakingTests(LaneCase):
             for key in ("a", "A-Z_0.9~", ".", "..", "k" * 50):
                 self.assertTrue(self.is_taken(request_bytes(method, f"/kvs/{key}", VALUE)))
             self.assertTrue(
-                self.is_taken(f"{method} /kvs/a HTTP/1.1\r\n{OTHERS}\r\nContent-Length: 12\r\n\r\n".encode() + VALUE)
+                self.is_taken(
+                    f"{method} /kvs/a HTTP/1.1\r\nHost: x\r\n{OTHERS}\r\nContent-Length: 12\r\n\r\n".encode() + VALUE
+                )
             )
-        self.assertTrue(self.is_taken(b"GET /kvs/a HTTP/1.1\r\n\r\n"))
+        self.assertTrue(self.is_taken(b"GET /kvs/a HTTP/1.1\r\nHost: x\r\n\r\n"))
 
     def test_write_concern(self) -> None:
         """A write concern is taken along, for the one request that has it."""
@@ -162,11 +164,11 @@ class AgainTests(LaneCase):
 
     def test_within_another_request(self) -> None:
         """What was answered as a request is not answered where it is a body, or the head of one with a body."""
-        data = b"GET /kvs/a HTTP/1.1\r\n\r\n"
+        data = b"GET /kvs/a HTTP/1.1\r\nHost: x\r\n\r\n"
         self.answers_to(data)
         self.node.outcome = Found("s0", EMPTY, b"1")
         self.answers_to(data)
-        head = b"POST /kvsd/i/messages HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(data)
+        head = b"POST /kvsd/i/messages HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(data)
         self.assertIn(b"heard: " + data, self.answers_to(head + data)[0])
         self.answers_to(request_bytes("GET", "/kvs/a", b"{}"), 2)
         self.assertEqual(len(self.node.asked), 4)

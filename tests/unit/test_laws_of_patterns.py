@@ -32,6 +32,7 @@ EXAMPLES: dict[str, bytes | str] = {
     "kvsd.resources.asking._QUOTED": '"a b"',
     "kvsd.resources.asking._QUOTED_DIGITS": '"10"',
     "kvsd.resources.asking._VISIBLE": b"id",
+    "kvsd.resources.conformance._HOST": b"[::1]:80",
     "kvsd.resources.door._PAIR": b"\\uD83D\\uDE00",
     "kvsd.resources.door._SURROGATE": b"\\uD83D",
     "kvsd.resources.framing._HEADERS": b"A: b\r\nHost: x\r\n\r\n",

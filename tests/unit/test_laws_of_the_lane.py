@@ -26,18 +26,18 @@ def put(key: bytes, value: bytes, *headers: bytes) -> bytes:
     return request(b"PUT /kvs/" + key, *headers, body=b'{"value": %b}' % value)
 
 
-HIDDEN = b"GET /kvs/a HTTP/1.1\r\n\r\n"
+HIDDEN = b"GET /kvs/a HTTP/1.1\r\nHost: x\r\n\r\n"
 """A request that must not be taken for one where it is a part of another."""
 
 SPLIT = [
     put(b"a", b"1") + request(b"GET /kvs/a") + request(b"DELETE /kvs/a") + request(b"GET /kvs/a"),
-    b"PUT /kvs/a HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (2 * len(HIDDEN)) + HIDDEN * 3,
-    b"POST /x HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(HIDDEN) + HIDDEN * 2,
-    b"PUT /kvs/a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(HIDDEN)
+    b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (2 * len(HIDDEN)) + HIDDEN * 3,
+    b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(HIDDEN) + HIDDEN * 2,
+    b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(HIDDEN)
     + HIDDEN
     + b"\r\n0\r\n\r\n"
     + HIDDEN,
-    b"PUT /kvs/a HTTP/1.1\r\nX: y\r\n" + HIDDEN * 2,
+    b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nX: y\r\n" + HIDDEN * 2,
     b"GET /view HTTP/1.1\r\n" + HIDDEN * 2,
     b"\r\n" + HIDDEN + b"\r\n" + HIDDEN,
     put(b"a", b"1", b"Connection: close") + HIDDEN,
@@ -61,12 +61,12 @@ RIGHT = [
     request(b"GET /kvs/b?w=all"),
     request(b"DELETE /kvs/b", b"Connection: keep-alive", b"Accept: */*"),
     request(b"GET /kvs/a", body=b'{"causal-metadata": null}'),
-    b"GET /kvs/a HTTP/1.1\r\n\r\n",
+    b"GET /kvs/a HTTP/1.1\r\nHost: x\r\n\r\n",
     request(b"GET /view"),
     request(b"GET /kvs/a%20b"),
     request(b"HEAD /kvs/a"),
     put(b"a", b"3", b"Connection: close"),
-    b'PUT /kvs/a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{"va\r\n8\r\nlue": 4}\r\n0\r\n\r\n',
+    b'PUT /kvs/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{"va\r\n8\r\nlue": 4}\r\n0\r\n\r\n',
     request(b"PUT /kvs/a", b"Expect: 100-continue", body=VALUE),
     request(b"POST /kvsd/i/messages", body=b"forged"),
 ]
@@ -88,35 +88,46 @@ WRONG = [
     put(b"a?w=2&", b"1"), put(b"a?w=+2", b"1"), put(b"a%3Fw=2", b"1"), put(b"a?w=Majority", b"1"), request(b"GET /kvs/a?w=nonsense"),
     request(b"POST /kvsd/i/messages?w=2", body=b"x"),
     # Where does it end?
-    b"PUT /kvs/a HTTP/1.1\r\nContent-Length: 12\r\nContent-Length: 12\r\n\r\n" + VALUE,
-    b"PUT /kvs/a HTTP/1.1\r\nContent-Length: 12\r\nContent-Length: 3\r\n\r\n" + VALUE,
-    b"PUT /kvs/a HTTP/1.1\r\nContent-Length: 12, 12\r\n\r\n" + VALUE,
-    b"PUT /kvs/a HTTP/1.1\r\nContent-Length: 12\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    b"PUT /kvs/a HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 12\r\n\r\n0\r\n\r\n",
-    b"PUT /kvs/a HTTP/1.1\r\nTransfer-Encoding: identity\r\nContent-Length: 12\r\n\r\n" + VALUE,
-    b"PUT /kvs/a HTTP/1.1\r\nTransfer-Encoding: xchunked\r\nContent-Length: 12\r\n\r\n" + VALUE,
-    b"PUT /kvs/a HTTP/1.1\r\nTransfer-Encoding : chunked\r\nContent-Length: 12\r\n\r\n" + VALUE,
-    b"PUT /kvs/a HTTP/1.1\r\nTransfer-Encoding\r\n : chunked\r\nContent-Length: 12\r\n\r\n" + VALUE,
-    *(b"PUT /kvs/a HTTP/1.1\r\nContent-Length:%b\r\n\r\n" % length + VALUE
+    b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\nContent-Length: 12\r\n\r\n" + VALUE,
+    b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\nContent-Length: 3\r\n\r\n" + VALUE,
+    b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nContent-Length: 12, 12\r\n\r\n" + VALUE,
+    b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 12\r\n\r\n0\r\n\r\n",
+    b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: identity\r\nContent-Length: 12\r\n\r\n" + VALUE,
+    b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\nContent-Length: 12\r\n\r\n" + VALUE,
+    b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\nContent-Length: 12\r\n\r\n" + VALUE,
+    b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding\r\n : chunked\r\nContent-Length: 12\r\n\r\n" + VALUE,
+    *(b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nContent-Length:%b\r\n\r\n" % length + VALUE
       for length in (b" +12", b" 1_2", b" 012", b" 0x0c", b" 12 ", b"\t12\t", b"12", b" -12", b" 12.0", b" 1 2", b"", b" ", b" \xb2", b" 12\0",
                      b"\x0b12", b" 99999999999999999999", b" 12;", b' "12"', b" 00", b" 0", b" 1", b" 13", b" 3000")),
-    b"PUT /kvs/a HTTP/1.1\r\nContent-Length : 12\r\n\r\n" + VALUE,
+    b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nContent-Length : 12\r\n\r\n" + VALUE,
     b"PUT /kvs/a HTTP/1.1\r\n Content-Length: 12\r\n\r\n" + VALUE,
     b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\n Content-Length: 12\r\n\r\n",
     b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\n\tfolded\r\nContent-Length: 12\r\n\r\n" + VALUE,
-    b"PUT /kvs/a HTTP/1.1\r\ncontent-length: 12\r\nCONNECTION: KEEP-ALIVE\r\n\r\n" + VALUE,
-    b"PUT /kvs/a HTTP/1.1\r\nContent_Length: 12\r\n\r\n",
-    b"PUT /kvs/a HTTP/1.1\r\nContent-Length: 12\r\r\n\r\n" + VALUE,
+    b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\ncontent-length: 12\r\nCONNECTION: KEEP-ALIVE\r\n\r\n" + VALUE,
+    b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nContent_Length: 12\r\n\r\n",
+    b"PUT /kvs/a HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\r\n\r\n" + VALUE,
+    # Hosts
+    b"GET /kvs/a HTTP/1.1\r\n\r\n", b"GET /view HTTP/1.1\r\n\r\n", b"GET /kvs/a HTTP/1.0\r\n\r\n", b"GET /kvs/a HTTP/1.1\r\nX: y\r\n\r\n",
+    b"PUT /kvs/a HTTP/1.1\r\nContent-Length: 12\r\n\r\n" + VALUE, b"GET http://x/kvs/a HTTP/1.1\r\n\r\n",
+    *(b"PUT /kvs/a HTTP/1.1\r\n%b\r\nContent-Length: 12\r\n\r\n" % hosts + VALUE
+      for hosts in (b"Host: x\r\nHost: x", b"Host: x\r\nX: y\r\nhost: y", b"Host:", b"Host: ", b"HOST: x:8090", b"Host: x:", b"Host: [::1]:8090", b"Host: [::1",
+                    b"Host: x, y", b"Host: x y", b"Host: u@x", b"Host: x/", b"Host: x:port", b"Host: x:123456", b"Host: \xe9", b"Host: %41_b", b"Host: x\r\n y",
+                    b"Host : x", b"Host", b"Host: " + b"x" * 255, b"Host: " + b"x" * 256)),
+    *(b"GET /kvs/a HTTP/1.0\r\n%b\r\n\r\n" % hosts for hosts in (b"Host: x", b"Host: x\r\nHost: x", b"Host: x y")),
+    # Conditions
+    *(line(condition) for condition in (b'If-Match: "x"', b"If-Match: *", b'If-None-Match: "x"', b"if-none-match: *", b"If-None-Match:")
+      for line in (lambda header: put(b"a", b"1", header), lambda header: request(b"DELETE /kvs/a", header), lambda header: request(b"GET /kvs/a", header))),
     # Lines
     b"GET /kvs/a HTTP/1.1\n\n", b"GET /kvs/a HTTP/1.1\r\nHost: x\n\r\n", b"GET /kvs/a HTTP/1.1\nHost: x\r\n\r\n", b"GET /kvs/a HTTP/1.1\r\r\n\r\n",
-    b"GET /kvs/a HTTP/1.1\r\nHost: x\n\n\r\n", b"GET /kvs/a HTTP/1.1\r\nX: a\0b\r\n\r\n", b"GET /kvs/a HTTP/1.1\r\nX: a\rb\r\n\r\n",
-    b"GET /kvs/a HTTP/1.1\r\nX: a\nContent-Length: 5\r\n\r\n", b"GET /kvs/a HTTP/1.1\r\n: x\r\n\r\n", b"GET /kvs/a HTTP/1.1\r\nX\r\n\r\n",
-    b"GET /kvs/a HTTP/1.1\r\nX y: z\r\n\r\n", b"GET /kvs/a HTTP/1.1\r\nX\xe9: z\r\n\r\n", b"GET /kvs/a HTTP/1.1\r\nX: \xe9\x7f\x01\r\n\r\n",
-    b"GET  /kvs/a HTTP/1.1\r\n\r\n", b"GET /kvs/a  HTTP/1.1\r\n\r\n", b"GET /kvs/a HTTP/1.1 \r\n\r\n", b" GET /kvs/a HTTP/1.1\r\n\r\n",
-    b"GET\t/kvs/a HTTP/1.1\r\n\r\n", b"GET /kvs/a HTTP/1.0\r\n\r\n", b"GET /kvs/a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    b"GET /kvs/a HTTP/1.1\r\nHost: x\n\n\r\n", b"GET /kvs/a HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n", b"GET /kvs/a HTTP/1.1\r\nHost: x\r\nX: a\rb\r\n\r\n",
+    b"GET /kvs/a HTTP/1.1\r\nHost: x\r\nX: a\nContent-Length: 5\r\n\r\n", b"GET /kvs/a HTTP/1.1\r\nHost: x\r\n: x\r\n\r\n", b"GET /kvs/a HTTP/1.1\r\nHost: x\r\nX\r\n\r\n",
+    b"GET /kvs/a HTTP/1.1\r\nHost: x\r\nX y: z\r\n\r\n", b"GET /kvs/a HTTP/1.1\r\nHost: x\r\nX\xe9: z\r\n\r\n", b"GET /kvs/a HTTP/1.1\r\nHost: x\r\nX: \xe9\x7f\x01\r\n\r\n",
+    b"GET  /kvs/a HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /kvs/a  HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /kvs/a HTTP/1.1 \r\n\r\n", b" GET /kvs/a HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET\t/kvs/a HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /kvs/a HTTP/1.0\r\n\r\n", b"GET /kvs/a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
     b"GET /kvs/a HTTP/1.2\r\n\r\n", b"GET /kvs/a HTTP/2.0\r\n\r\n", b"GET /kvs/a http/1.1\r\n\r\n", b"GET /kvs/a\r\n\r\n", b"GET /kvs/a HTTP/1.1\r\n",
-    b"\r\n", b"\r\n\r\n", b"\r\nGET /kvs/a HTTP/1.1\r\n\r\n", b"\r\n\r\nGET /kvs/a HTTP/1.1\r\n\r\n", b"\n", b"x", b"\0", b"{}", b" ",
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET /kvs/\xe9 HTTP/1.1\r\n\r\n", b"GET /kvs/a\0b HTTP/1.1\r\n\r\n",
+    b"\r\n", b"\r\n\r\n", b"\r\nGET /kvs/a HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n\r\nGET /kvs/a HTTP/1.1\r\nHost: x\r\n\r\n", b"\n", b"x", b"\0", b"{}", b" ",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET /kvs/\xe9 HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /kvs/a\0b HTTP/1.1\r\nHost: x\r\n\r\n",
     # Connections
     request(b"GET /kvs/a", b"Connection: close, keep-alive"), request(b"GET /kvs/a", b"Connection: keep-alive close"),
     request(b"GET /kvs/a", b"Connection: keep-alive", b"Connection: close"), request(b"GET /kvs/a", b"Connection: CLOSE"),
