@@ -15,10 +15,11 @@ from kvsd.status import Status
 class Insight:
     """Reads a replica's state and changes nothing."""
 
-    def __init__(self, replica: Replica, now: Callable[[], Now]) -> None:
+    def __init__(self, replica: Replica, now: Callable[[], Now], refusals: Callable[[], list[str]] = list) -> None:
         self._replica = replica
         self._state = replica.state
         self._now = now
+        self._refusals = refusals
         self._started = now().monotonic
 
     def view(self) -> list[str]:
@@ -53,7 +54,7 @@ class Insight:
             reasons.append("the disk is full: writes are refused")
         if not self._state.stamps.are_trustworthy():
             reasons.append("this node's clock is too far ahead of its peers': writes are refused")
-        return [reason for reason in reasons if reason]
+        return [reason for reason in [*reasons, *self._refusals()] if reason]
 
     def _meeting(self) -> str:
         """

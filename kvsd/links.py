@@ -17,11 +17,12 @@ from twisted.python.failure import Failure
 
 from kvsd.link import Link
 from kvsd.ports import PeerUnreachable, Transport
+from kvsd.refusals import Refusals
 from kvsd.replication.basis import AskChanges, TellChanges
 from kvsd.replication.liveness import Fate
 from kvsd.replication.messages import Acknowledged, Forward, Forwarded, Message, Sender
 from kvsd.replication.state import State
-from kvsd.wire import EnvelopeCodec, WireError, encode_message
+from kvsd.wire import EnvelopeCodec, OtherSecret, WireError, encode_message
 
 _log = Logger()
 
@@ -72,6 +73,7 @@ class Links:
         self._observe = observe
         self._transport = transport
         self._envelopes = EnvelopeCodec(secret)
+        self.refusals = Refusals(lambda: state.liveness.peers, clock.seconds)
         self._received = received
         self._posted = posted
         self._crash = crash
@@ -108,7 +110,13 @@ class Links:
 
     def open(self, body: bytes) -> tuple[Sender, list[Message]]:
         """Who sent an envelope and what it says.  Raises WireError where no node of this cluster made it."""
-        return self._envelopes.decode(body, self._state.identity.address)
+        try:
+            sender, messages = self._envelopes.decode(body, self._state.identity.address)
+        except OtherSecret as error:
+            self.refusals.refused(error.sender)
+            raise
+        self.refusals.heard(sender.address)
+        return sender, messages
 
     def reply(self, peer: str, heard: Sequence[Message]) -> bytes:
         """What is ready to be said to a peer, as the answer to its POST, in the lane of what was heard."""
@@ -151,6 +159,7 @@ class Links:
         except WireError:
             self._lost(way, Failure())
         else:
+            self.refusals.accepted_by(peer)
             self._posted(peer, Fate.ANSWERED)
             self._received(sender, messages)
 
@@ -159,6 +168,8 @@ class Links:
         peer, _ = way
         if failure.check(PeerUnreachable, WireError):
             _log.debug("no answer: {why}", why=failure.getErrorMessage())
+            if isinstance(failure.value, PeerUnreachable) and failure.value.other_secret:
+                self.refusals.refused_by(peer)
             late = isinstance(failure.value, PeerUnreachable) and failure.value.late
             if not late:
                 self._posted(peer, Fate.FAILED)

@@ -73,8 +73,6 @@ class Node:
         self._replica = replica
         self._reactor = reactor
         self.now = lambda: Now(reactor.seconds(), wall_ms())
-        self.insight = Insight(replica, self.now)
-        self.oversight = Oversight(replica, self.insight, self.now)
         self._storage = storage
         self._transport = transport
         self._crash = crash
@@ -88,6 +86,8 @@ class Node:
             crash=self._fail,
         )
         self._links = Links(replica.state, transport, secret, self._hear, posted, self._fail, reactor, observe_post)
+        self.insight = Insight(replica, self.now, self._links.refusals.reasons)
+        self.oversight = Oversight(replica, self.insight, self.now)
         self._askers = Askers(lambda ticket: self._act(lambda: replica.cancel(ticket)))
         self._end_of_turn = EndOfTurn(reactor, self._flush)
         self._asked: list[tuple[Ticket, Request]] = []  # what was asked in this turn

@@ -63,11 +63,16 @@ class Storage(Protocol):
 
 
 class PeerUnreachable(Exception):
-    """A POST to a peer got no answer, or none that could be used; the text says why, ``late`` that its time was up."""
+    """
+    A POST to a peer got no answer, or none that could be used; the text says why, ``late`` that its time was up.
 
-    def __init__(self, why: str, *, late: bool = False) -> None:
+    ``other_secret`` says that the peer refused it, as it was made under another secret than the peer's.
+    """
+
+    def __init__(self, why: str, *, late: bool = False, other_secret: bool = False) -> None:
         super().__init__(why)
         self.late = late
+        self.other_secret = other_secret
 
 
 class Transport(Protocol):

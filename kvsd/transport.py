@@ -27,6 +27,8 @@ from kvsd.ports import PeerUnreachable, Transport
 
 TIMEOUT_SECONDS: Final = 1.5
 ANSWER_BYTES: Final = 8 << 20
+OTHER_SECRET_STATUS: Final = 403
+"""What a node answers that has another secret: :mod:`kvsd.resources.peer`."""
 
 _HEAD: Final = b"POST /kvsd/i/messages HTTP/1.1\r\nHost: %b\r\nContent-Type: application/octet-stream\r\n"
 _HEADERS: Final = FixedHeaders()  # those that count are in _HEAD
@@ -119,7 +121,8 @@ class TreqTransport(Transport):
             why = "given up"
         else:
             why = str(result.value) or type(result.value).__name__
-        return Failure(PeerUnreachable(f"{address}: {why}", late=late))
+        other_secret = isinstance(result.value, PeerUnreachable) and result.value.other_secret
+        return Failure(PeerUnreachable(f"{address}: {why}", late=late, other_secret=other_secret))
 
     def _keep_time(self) -> None:
         """Have the clock strike at the first deadline: one timer for all POSTs, as hardly any is ever needed."""
@@ -139,7 +142,7 @@ class TreqTransport(Transport):
 def _body(response: IResponse) -> bytes:
     """The body of an answer.  Raises PeerUnreachable where its status is not 200."""
     if response.code != 200:
-        raise PeerUnreachable(f"it answered {response.code}")
+        raise PeerUnreachable(f"it answered {response.code}", other_secret=response.code == OTHER_SECRET_STATUS)
     body = _Whole()
     response.deliverBody(body)
     return body.content

@@ -16,12 +16,21 @@ from kvsd.replication.seal import Seal
 from kvsd.replication.token import Epoch
 
 TAG_BYTES = 16
+UNSEALED = "the message was not made under this cluster's secret"
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What a decoder may raise: for the wrong shape, for text that is not UTF-8, for nesting without end."""
 
 
 class WireError(ValueError):
     """Bytes that no node of this cluster wrote, or that were damaged; the text says how."""
+
+
+class OtherSecret(WireError):
+    """An envelope that was made under another secret, or damaged on its way; ``sender`` is whom it names as its sender."""
+
+    def __init__(self, sender: str) -> None:
+        super().__init__(UNSEALED)
+        self.sender = sender
 
 
 class Envelope(Struct, frozen=True, array_like=True):
@@ -36,7 +45,20 @@ class Envelope(Struct, frozen=True, array_like=True):
     branch: Branch = b""
 
 
+class _Claim(Struct, frozen=True, array_like=True):
+    """What an envelope says of itself; its messages stay unread."""
+
+    cluster: str
+    epoch: Epoch
+    sender: str
+    instance: Instance
+    receiver: str
+    messages: msgspec.Raw
+    branch: Branch = b""
+
+
 _encode = msgspec.msgpack.Encoder().encode
+_decode_claim = msgspec.msgpack.Decoder(_Claim).decode
 _decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
 
 
@@ -61,11 +83,12 @@ class EnvelopeCodec:
         """
         Who sent an envelope, and what it says.
 
-        Raises WireError where it was not made under this secret, or not for this receiver.
+        Raises WireError where it was not made under this secret, or not for this receiver; OtherSecret where a node
+        made it for this receiver under another secret, as far as that can be told.
         """
         tag, body = raw[:TAG_BYTES], raw[TAG_BYTES:]
         if not hmac.compare_digest(tag, self._tag(body)):
-            raise WireError("the message was not made under this cluster's secret")
+            raise _not_ours(body, receiver)
         try:
             envelope = _decode_envelope(body)
         except UNREADABLE as error:
@@ -76,3 +99,14 @@ class EnvelopeCodec:
             raise WireError(f"the sender's name {envelope.sender!r:.80} {fault}")
         sender = Sender(envelope.sender, envelope.instance, envelope.cluster, envelope.epoch, envelope.branch)
         return sender, envelope.messages
+
+
+def _not_ours(body: bytes, receiver: str) -> WireError:
+    """Return what is wrong with an envelope under a wrong tag, of which nothing may be believed."""
+    try:
+        claim = _decode_claim(body)
+    except UNREADABLE:
+        return WireError(UNSEALED)
+    if claim.receiver != receiver or address_fault(claim.sender):
+        return WireError(UNSEALED)
+    return OtherSecret(claim.sender)

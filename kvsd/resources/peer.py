@@ -4,13 +4,15 @@ from twisted.web.server import Request
 
 from kvsd.node import Node
 from kvsd.resources.door import OCTETS, Reply, RequestLimits, answer, error_reply, new_app, read_body
-from kvsd.wire import WireError
+from kvsd.wire import OtherSecret, WireError
 
 
 def hear(node: Node, body: bytes) -> Reply:
     """Take messages of another node in; the reply carries what there is to say to it."""
     try:
         return Reply(200, node.receive(body), content_type=OCTETS)
+    except OtherSecret as error:
+        return error_reply(403, str(error))
     except WireError as error:
         return error_reply(400, str(error))
 

@@ -146,6 +146,32 @@ class OutageTests(SynchronousTestCase):
             self.cluster.ready()
 
 
+class SecretTests(SynchronousTestCase):
+    """A member that is started again with another secret than the others have."""
+
+    def test_another_secret(self) -> None:
+        """It says that it is refused, in its log and as the reason why it is not ready; the others go on, and say whom they refuse."""
+        cluster = cluster_for(self, 3, 1)
+        other, _, victim = cluster.addresses
+        cluster.terminate(victim)
+        secret = cluster.data / "another-secret"
+        secret.touch(0o600)
+        secret.write_text("another secret")
+        log = cluster.data / "victim.log"
+        process = start([*cluster.command(victim), f"--secret-file={secret}"], cluster.data, log)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        until("it listens", lambda: ask(victim, "GET", "/healthz").status == 200, SEEN_WITHIN + 3)
+        reason = f"refused by {other}: another secret"
+        until("it says why", lambda: reason in ask(victim, "GET", "/readyz").body["reasons"], SEEN_WITHIN)
+        self.assertIn(reason, log.read_text())
+        refused = f"{victim} as its sender was refused: another secret"
+        until("the peer says so", lambda: refused in cluster.log(other).read_text(), SEEN_WITHIN)
+        self.assertEqual(200, ask(other, "GET", "/readyz").status)
+        time.sleep(3.5)  # by now it would serve alone
+        self.assertEqual(503, ask(victim, "GET", "/readyz").status)
+
+
 class NewcomerTests(SynchronousTestCase):
     """A node that is started later, with a view and no number of shards."""
 
