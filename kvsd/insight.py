@@ -83,7 +83,7 @@ class Insight:
         status = Status(
             epoch=state.epoch,
             peers={address: state.liveness.state(address, now) for address in state.liveness.peers},
-            clock_ahead_ms=state.liveness.clock_ahead_ms(),
+            clock_ahead_ms=state.clocks.ahead_ms(),
             storage_full=state.disk.full,
             waiting=len(self._replica.waiting),
             unconfirmed=len(self._replica.concerns),

@@ -131,7 +131,7 @@ class AntiEntropy:
         if pulling is None or (pulling.id, pulling.role, pulling.cursor) != (message.id, role, message.start):
             return None
         role = pulling.role
-        if self._state.disk.full:
+        if self._state.disk.full or (role.whole and not self._is_credible(message)):
             self._give_up(pulling)
             return None
         if not (role.whole or message.start):
@@ -146,6 +146,12 @@ class AntiEntropy:
             self._state.out.send(peer, Pull(message.id, role.shard, vector, message.copy, message.cursor))
             return None
         return self._take_over(pulling, message)
+
+    def _is_credible(self, message: PullRows) -> bool:
+        """Return True if the stamps of a page are credible: a member takes no others, a learner takes what the shard has."""
+        stamps, now = self._state.stamps, self._state.now
+        latest = max((row.record.hlc for row in message.rows), default=0)
+        return stamps.is_credible(latest, now)
 
     def _set_aside(self, pulling: Pulling, message: PullRows) -> None:
         """Keep a page: the next one is asked for once it is on disk, where it is written."""

@@ -33,6 +33,8 @@ class Broadcast:
     def __init__(self, state: State) -> None:
         self._state = state
         self._unsent: dict[str, Unsent] = {}
+        self._refused: dict[bytes, int] = {}
+        """The last op of each writer that was refused for its stamp."""
         self.dropped = 0
         """How many ops found no room in the hold-back queue."""
 
@@ -79,11 +81,28 @@ class Broadcast:
         if self._state.disk.full:
             return []
         touched: dict[str, Role] = {}
+        horizon = self._state.stamps.horizon(self._state.now)
         for op in ops:
             role = self._state.roles.get(op.shard)
+            if op.records and op.records[0].hlc > horizon and not self._is_credible(op):
+                continue
             if role and self._take(role, op, now):
                 touched[role.shard] = role
         return list(touched.values())
+
+    def _is_credible(self, op: Op) -> bool:
+        """
+        Return True if the stamp of a peer's write is one that a clock which is right may have drawn.
+
+        A write that is refused stays with its writer and is fetched again, until it is credible.  What a shard takes over
+        was believed where it comes from.
+        """
+        if not op.is_own or self._state.stamps.is_credible(op.record.hlc, self._state.now):
+            return True
+        if self._refused.get(op.writer) != op.counter:
+            self._refused[op.writer] = op.counter
+            self._state.out.note("stamp-refused", shard=op.shard, writer=op.writer.hex(), counter=op.counter)
+        return False
 
     def _take(self, role: Role, op: Op, now: float) -> bool:
         """Apply an op and what waited for it, or hold it back; says whether anything was applied."""

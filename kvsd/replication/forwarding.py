@@ -27,7 +27,7 @@ from kvsd.replication.requests import (
     Unavailable,
     Unmet,
 )
-from kvsd.replication.stamps import CLOCK_AHEAD
+from kvsd.replication.stamps import CLOCK_AHEAD, STAMP_AHEAD
 from kvsd.replication.state import State
 
 MAX_REDRAWN = 3
@@ -178,6 +178,8 @@ class Forwards:
         request = forwarding.request
         if forwarding.tried or not isinstance(request, Put):
             return forwarding, Unavailable(forwarding.shard)
+        if not self._state.stamps.is_credible(outdated.latest, now):
+            return forwarding, Overloaded(STAMP_AHEAD)
         if forwarding.redrawn < MAX_REDRAWN:
             self._state.clock.witness(outdated.latest)
             forwarding.redrawn += 1

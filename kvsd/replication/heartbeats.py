@@ -32,7 +32,9 @@ class Heartbeats:
         """When nodes that are in no configuration were last answered."""
 
     def tick(self, now: Now) -> None:
-        """Send what is due."""
+        """Send what is due; say so if the clock on the wall has jumped."""
+        if jump_ms := self._state.stamps.jumped_ms(now):
+            self._state.out.note("clock-jumped", by_seconds=jump_ms // 1000)
         limits = self._state.limits
         since = now.monotonic - limits.heartbeat_seconds + limits.tick_seconds / 2
         due = [peer for peer in self._state.liveness.peers.values() if peer.told is None or peer.told <= since]
@@ -92,8 +94,7 @@ class Heartbeats:
             self._founding.learn(message.founded)
         peer.beat(now.monotonic, state.limits.heartbeat_seconds)
         peer.hlc = message.hlc
-        peer.ahead_ms = now.wall_ms - message.wall_ms
-        state.liveness.compared += 1
+        state.clocks.compare(peer, message.wall_ms, now)
         state.liveness.hearsay(message.silent_ms, now.monotonic)
         before = peer.epoch, peer.vectors, peer.marks
         genuine = state.is_genuine(sender.address, sender.instance)

@@ -12,6 +12,10 @@ MAX_WALL_MS = 2**46
 """A clock past the year 4199 is wrong, and stamps have room for what is drawn after it."""
 
 
+class ClockExhausted(Exception):
+    """There are no stamps after the last one."""
+
+
 class HybridClock:
     """Issues stamps, each larger than all issued or witnessed before."""
 
@@ -19,11 +23,13 @@ class HybridClock:
         self.latest = latest
 
     def tick(self, wall_ms: int) -> int:
-        """A new stamp, at the wall clock's reading in milliseconds or just after the latest stamp."""
+        """A new stamp, at the wall clock's reading in milliseconds or just after the latest stamp; raises :class:`ClockExhausted`."""
+        if self.latest >= MAX_STAMP:
+            raise ClockExhausted
         stamp = (wall_ms if wall_ms < MAX_WALL_MS else MAX_WALL_MS) << COUNTER_BITS
         self.latest = stamp if stamp > self.latest else self.latest + 1
         return self.latest
 
     def witness(self, stamp: int) -> None:
         """Make every later stamp larger than this one."""
-        self.latest = max(self.latest, stamp)
+        self.latest = max(self.latest, min(stamp, MAX_STAMP))

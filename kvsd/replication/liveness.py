@@ -10,7 +10,6 @@ configuration: a partition must not fork the cluster.
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from statistics import median
 
 from kvsd.replication.causality import VersionVector, Writer
 from kvsd.replication.limits import Limits
@@ -62,8 +61,8 @@ class Peer:
         """How many writes others ever said to hold, by the writer that each is, as far as it remembers."""
         self.hlc = 0
         """The latest stamp that it has drawn or seen."""
-        self.ahead_ms = 0
-        """By how much this node's clock is ahead of the peer's."""
+        self.clock_ms: int | None = None
+        """Its clock on the wall less this node's monotonic clock, as last compared; None before."""
         self._beat: float | None = None
         self._mean = 0.0
         self._deviation = 0.0
@@ -239,13 +238,3 @@ class Liveness:
             for peer in self.peers.values()
             if peer.heard is not None
         }
-
-    def behind_ms(self) -> int:
-        """By how much this node's clock is behind the furthest of its peers' clocks that are not plainly wrong."""
-        lags = [-peer.ahead_ms for peer in self.peers.values() if peer.usable]
-        return max((lag for lag in lags if 0 < lag <= self._limits.clock_ahead_ms), default=0)
-
-    def clock_ahead_ms(self) -> int:
-        """By how much this node's clock is ahead of the median of the peers that are alive (0 if none is)."""
-        offsets = [peer.ahead_ms for peer in self.peers.values() if peer.usable]
-        return int(median(offsets)) if offsets else 0

@@ -27,7 +27,7 @@ from kvsd.replication.requests import (
 )
 from kvsd.replication.role import Role
 from kvsd.replication.stability import Stability
-from kvsd.replication.stamps import CLOCK_AHEAD
+from kvsd.replication.stamps import CLOCK_AHEAD, STAMP_AHEAD
 from kvsd.replication.state import State
 from kvsd.replication.token import Token
 from kvsd.replication.vetting import Vetting
@@ -63,7 +63,7 @@ class Serving:
             if earlier.digest != digest(request.value):
                 return Attempt(Refused(OTHER_WRITE), 0)
             return self._repeated(role, request, earlier.record, row)
-        if refusal := self._unwritable():
+        if refusal := self._unwritable(request, now):
             return Attempt(refusal, 0)
         latest = row.record.hlc if row else role.collected.stamp_of((tenure, request.key))
         if 0 < request.stamp <= latest:
@@ -93,9 +93,11 @@ class Serving:
         written = Written(role.shard, self.reader.having_seen(request.token, row.record), existed=True)
         return Attempt(written, self._state.out.position, _covered(written, row), repeated=True)
 
-    def _unwritable(self) -> Outcome | None:
+    def _unwritable(self, request: Put, now: Now) -> Outcome | None:
         if self._state.disk.full:
             return StorageFull()
+        if request.stamp and not self._state.stamps.is_credible(request.stamp, now):
+            return Overloaded(STAMP_AHEAD)
         return None if self._state.stamps.are_trustworthy() else Overloaded(CLOCK_AHEAD)
 
     def _record(self, role: Role, tenure: Tenure, request: Put, row: Row | None, now: Now) -> Record:

@@ -8,6 +8,7 @@ alone knows them all.
 from functools import partial
 from typing import NamedTuple
 
+from kvsd.replication.clocks import Clocks
 from kvsd.replication.configuration import Configuration, Member
 from kvsd.replication.durability import Durability
 from kvsd.replication.effects import Now, SetBindings, SetConfiguration
@@ -53,7 +54,8 @@ class State:
         """Makes a role, of a shard and a writer."""
         self.out = Outbox()
         self.liveness = Liveness(identity.address, limits)
-        self.stamps = Stamps(self.clock, self.liveness, limits)
+        self.clocks = Clocks(self.liveness, limits)
+        self.stamps = Stamps(self.clock, self.clocks, self.liveness, limits)
         self.configuration: Configuration | None = None
         self.epoch = 0
         """The epoch of the configuration, 0 without one."""
@@ -97,6 +99,7 @@ class State:
         """Take up where the disk left off."""
         self.restored = self.now.monotonic if saved.configuration else None
         self.clock.witness(saved.hlc)
+        self.stamps.begin(self.now, saved.hlc)
         self.configuration = saved.configuration
         self.epoch = self.disk.epoch = saved.configuration.epoch if saved.configuration else 0
         self.bindings = {address: Binding(*binding) for address, binding in saved.bindings.items()}

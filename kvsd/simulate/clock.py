@@ -13,6 +13,9 @@ from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
+WALL_MS = 1_800_000_000_000
+"""The time of clocks on the wall when a world begins."""
+
 
 class Actor:
     """Something that acts when its calls come, a process for one."""

@@ -17,7 +17,7 @@ from kvsd.replication.configuration import Configuration
 from kvsd.replication.limits import Limits
 from kvsd.replication.requests import Change, Get, Outcome, Request
 from kvsd.replication.token import TokenError
-from kvsd.simulate.clock import Actor, ActorClock, Clock
+from kvsd.simulate.clock import WALL_MS, Actor, ActorClock, Clock
 from kvsd.simulate.disk import DAMAGED, FULL, SYNC_FAILED, Disk, SimulatedStorage, Tables
 from kvsd.simulate.door import Answer, Ask, Call, malformed, read_ask, tell
 from kvsd.simulate.memory import Memory
@@ -27,8 +27,6 @@ from kvsd.simulate.trace import Trace
 from kvsd.simulate.watched import WatchedReplica
 from kvsd.wire import WireError
 
-WALL_MS = 1_800_000_000_000
-"""The wall's time when the world begins."""
 SECRET = b"the secret of a simulated cluster"
 REVIVAL_SECONDS = 1.0
 """After this long a supervisor starts a process again that ended by itself."""

@@ -20,6 +20,8 @@ _MIX: dict[Deed, int] = {"get": 12, "put": 5, "delete": 2}
 _ORDERS: dict[Verb, int] = {"reshard": 5, "member": 3, "remove": 1, "add": 1, "abort": 1}
 SELDOM = {"lost-majority": 0.15, "connecting-raises": 0.15}
 """Kinds of faults that happen once in so many of all runs, in the middle, and are not drawn as the others are."""
+APART = {"slow-clocks": 0.3, "clock-jump": 0.3}
+"""Kinds of faults that happen up to three times in so many of all runs, and are not drawn as the others are."""
 CHANGING = 0.6
 """How many of all runs are about clusters that change."""
 TIGHT = {
@@ -171,7 +173,8 @@ def with_concerns(plan: Plan, chance: Random, share: float = CONCERNED) -> Plan:
 
 def _with_seldom(name: str, kinds: Sequence[str], nodes: int, until: float) -> list[Fault]:
     """All faults: those of kinds that happen seldom are drawn by themselves, so that all others stay as they are."""
-    faults = _faults(Random(f"faults {name}"), [kind for kind in kinds if kind not in SELDOM], nodes, until)
+    often = [kind for kind in kinds if kind not in SELDOM and kind not in APART]
+    faults = _faults(Random(f"faults {name}"), often, nodes, until)
     for kind in (kind for kind in SELDOM if kind in kinds):
         chance = Random(f"{kind} {name}")
         if chance.random() < SELDOM[kind]:
@@ -179,6 +182,18 @@ def _with_seldom(name: str, kinds: Sequence[str], nodes: int, until: float) -> l
             some, degree = tuple(chance.sample(range(nodes), 2)), round(chance.random(), 3)
             tries = [round(begun + n, 3) for n in range(10) if begun + n < until]
             faults += [Fault(kind, at, round(min(10.0, until - at), 3), some, degree) for at in tries]
+    return faults + [fault for kind in APART if kind in kinds for fault in _apart(kind, name, nodes, until)]
+
+
+def _apart(kind: str, name: str, nodes: int, until: float) -> list[Fault]:
+    """Some faults of one kind, in some of all runs."""
+    chance = Random(f"{kind} {name}")
+    times = chance.randint(1, 3) if chance.random() < APART[kind] else 0
+    faults = []
+    for _ in range(times):
+        at, seconds = chance.uniform(0.0, until), chance.choice([2.0, 5.0, 12.0])
+        some = tuple(chance.sample(range(nodes), min(nodes, 3)))
+        faults.append(Fault(kind, round(at, 3), round(min(seconds, until - at), 3), some, round(chance.random(), 3)))
     return faults
 
 

@@ -13,6 +13,7 @@ from kvsd.replication.effects import SetVector
 from kvsd.replication.limits import Limits
 from kvsd.replication.reading import ENTRY_BYTES
 from kvsd.simulate.clock import Clock
+from kvsd.simulate.invariants.clocks import RightClocks, StampsNearTime
 from kvsd.simulate.invariants.collection import Collection
 from kvsd.simulate.invariants.consensus import Votes
 from kvsd.simulate.invariants.delivery import Delivery
@@ -38,6 +39,8 @@ INVARIANTS = (
     Lasting,
     Concerns,
     Stamps,
+    StampsNearTime,
+    RightClocks,
     Collection,
     Repair,
     Repeats,

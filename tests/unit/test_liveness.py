@@ -193,18 +193,3 @@ class ViewTests(LivenessCase):
         self.assertFalse(self.liveness.peers["10.0.0.3:8090"].usable)
         self.run_for(3.1)
         self.assertEqual([ME], self.liveness.view(self.now))
-
-
-class ClockTests(LivenessCase):
-    """How far this node's clock is ahead of the others'."""
-
-    def test_median_of_those_alive(self) -> None:
-        """One peer with a mad clock does not decide, nor does one that is suspected; alone, a node is right."""
-        self.assertEqual(0, self.liveness.clock_ahead_ms())
-        self.liveness.watch([ANNA, BERT, "10.0.0.3:8090"], self.now)
-        for peer, ahead in ((ANNA, 10), (BERT, 86_400_000), ("10.0.0.3:8090", 30)):
-            self.beat(peer)
-            self.liveness.peers[peer].ahead_ms = ahead
-        self.assertEqual(30, self.liveness.clock_ahead_ms())
-        self.liveness.posted(BERT, Fate.FAILED, self.now)
-        self.assertEqual(20, self.liveness.clock_ahead_ms())

@@ -31,6 +31,8 @@ WORDS = {
     "clock-a-day-ahead": "the clock of {one} is a day ahead",
     "clock-a-day-behind": "the clock of {one} is a day behind",
     "clock-a-bit-wrong": "the clock of {one} is a bit wrong",
+    "slow-clocks": "the clocks of a minority are slow",
+    "clock-jump": "the clock of {one} jumps by ten years",
     "slow-disk": "the disk of {one} is slow",
     "stuck-disk": "the disk of {one} hangs",
     "full-disk": "the disk of {one} is full",

@@ -7,6 +7,8 @@ from kvsd.simulate.machine import Machine
 from kvsd.simulate.plan import Fault
 
 DAY_MS = 86_400_000
+YEAR_MS = 365 * DAY_MS
+JUMP_MS = 10 * YEAR_MS
 
 
 def _down(machine: Machine) -> End:
@@ -99,6 +101,21 @@ def _a_bit(scene: Scene, fault: Fault) -> End:
     return _wrong_clock(scene.one(fault), int((fault.degree - 0.5) * 100_000))
 
 
+def _slow_clocks(scene: Scene, fault: Fault) -> End | None:
+    """The clocks of a minority are slow, all by as much: by two minutes at least, by a day at the worst."""
+    some = [scene.machines[number] for number in fault.nodes][: (len(scene.machines) - 1) // 2]
+    slow_ms = int(-120_000 - fault.degree**3 * DAY_MS)
+    ends = [_wrong_clock(machine, slow_ms) for machine in some]
+    return (lambda: [end() for end in ends]) if ends else None
+
+
+def _jump(scene: Scene, fault: Fault) -> End | None:
+    """A clock jumps by years, mostly ahead; none does while another one is wrong by as much, as two may be a majority."""
+    if any(abs(machine.offset_ms) >= YEAR_MS for machine in scene.machines):
+        return None
+    return _wrong_clock(scene.one(fault), JUMP_MS if fault.degree < 0.8 else -JUMP_MS)
+
+
 KINDS: dict[str, Apply] = {
     "crash": _crash,
     "restart": _restart,
@@ -110,4 +127,6 @@ KINDS: dict[str, Apply] = {
     "clock-a-day-ahead": _ahead,
     "clock-a-day-behind": _behind,
     "clock-a-bit-wrong": _a_bit,
+    "slow-clocks": _slow_clocks,
+    "clock-jump": _jump,
 }

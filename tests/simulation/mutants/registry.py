@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from tests.simulation.mutants import (
     changes,
+    clocks,
     concern,
     consensus,
     copies,
@@ -26,7 +27,21 @@ from tests.simulation.mutants import (
 )
 from tests.simulation.mutants.planting import KINDS, KINDS_WITH_CHANGES, KINDS_WITH_OLD_DISKS, Mutant, Plant
 
-QUIET = (tokens, delivery, durability, restarts, winners, stability, repair, retries, links, concern, rows, readers)
+QUIET = (
+    tokens,
+    delivery,
+    durability,
+    restarts,
+    winners,
+    stability,
+    repair,
+    retries,
+    links,
+    concern,
+    rows,
+    readers,
+    clocks,
+)
 RESTLESS = (changes, reshards, copies, consensus, forks)
 """Those of rules for a cluster that changes."""
 THEMES = (*QUIET, *RESTLESS)

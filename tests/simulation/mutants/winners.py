@@ -19,7 +19,7 @@ def token_stamp_unseen(planting: Planting) -> None:
 
 def wall_clock_alone(planting: Planting) -> None:
     """Stamps follow causality, also where a clock is wrong."""
-    planting.rewrite(Stamps, "draw", ("self._clock.tick(now.wall_ms + self._behind_ms)", "now.wall_ms << COUNTER_BITS"))
+    planting.rewrite(Stamps, "draw", ("self._clock.tick(self._wall_ms(now))", "now.wall_ms << COUNTER_BITS"))
 
 
 def last_arrival_wins(planting: Planting) -> None:
