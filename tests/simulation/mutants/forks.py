@@ -71,7 +71,7 @@ def other_side_not_looked_for(planting: Planting) -> None:
 def fenced_serves(planting: Planting) -> None:
     """Who is fenced serves nothing."""
     planting.rewrite(Replica, "submit", ("if self.state.fenced:", "if False:"))
-    planting.rewrite(Assignment, "lacking", ("(state.contested or state.fenced)", "state.contested"))
+    planting.rewrite(Assignment, "misplaced", ("(state.contested or state.fenced)", "state.contested"))
     planting.rewrite(State, "serving", ("and not self.fenced", ""))
 
 
