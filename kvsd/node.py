@@ -45,9 +45,10 @@ class Node:
     """
     One replica with a clock, a disk and peers.
 
-    ``wall_ms`` reads the clock on the wall, in milliseconds since 1970; ``secret`` is the cluster's; ``crash`` is
-    called once, with a sentence, when the node can't go on; ``observe_post`` is told of every POST to a peer how many
-    messages it carried, how many seconds it took, and whether it was answered.
+    ``wall_ms`` reads the clock on the wall, in milliseconds since 1970; ``secret`` is the cluster's.  When the node can't
+    go on, ``crash`` or ``halt`` is called once, with a sentence: ``crash`` where it may go on after another start, ``halt``
+    where it would come to the same end again with the same data and settings.  ``observe_post`` is told of every POST to a
+    peer how many messages it carried, how many seconds it took, and whether it was answered.
     """
 
     outlook: int | None = None
@@ -64,6 +65,7 @@ class Node:
         secret: bytes,
         crash: Callable[[str], None],
         observe_post: Callable[[int, float, bool], None] = unobserved,
+        halt: Callable[[str], None] | None = None,
     ) -> None:
         def posted(peer: str, fate: Fate) -> None:
             self._act(lambda: replica.posted(peer, fate, self.now()))
@@ -75,7 +77,7 @@ class Node:
         self.now = lambda: Now(reactor.seconds(), wall_ms())
         self._storage = storage
         self._transport = transport
-        self._crash = crash
+        self._crash, self._halt = crash, halt or crash
         self._journal = Journal(
             storage,
             entries,
@@ -221,7 +223,7 @@ class Node:
             _log.info("{event}{text}", event=effect.event, facts=effect.facts, text=text)
         else:
             self._stopped = True
-            self._crash(effect.reason)
+            self._halt(effect.reason)
 
     def _perform(self, effect: Send | Reply) -> None:
         if self._stopped:

@@ -18,6 +18,10 @@ class StorageError(Exception):
     """The data can't be used as it is (corrupt, incomplete, another program's); the text says what and where."""
 
 
+class StorageBusy(StorageError):
+    """The data can't be used at this moment, for no fault of its own; the same may succeed later."""
+
+
 class DiskFull(Exception):
     """A commit was refused for want of space and left nothing behind; a later one may succeed."""
 

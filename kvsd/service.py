@@ -8,6 +8,7 @@ import secrets
 import signal
 import sys
 import time
+from enum import IntEnum
 
 from twisted.application.service import Service
 from twisted.internet.base import ReactorBase
@@ -21,7 +22,7 @@ from twisted.python.failure import Failure
 from kvsd.claim import BOOT_BITS, claim, row_table
 from kvsd.metrics import Metrics
 from kvsd.node import Node
-from kvsd.ports import Storage, StorageError
+from kvsd.ports import Storage, StorageBusy, StorageError
 from kvsd.process_limits import raise_file_limit, settle_allocator
 from kvsd.replication.limits import Limits
 from kvsd.replication.replica import Replica
@@ -44,8 +45,22 @@ COLLECT_AFTER_ALLOCATIONS = 20_000
 _log = Logger()
 
 
+class ExitStatus(IntEnum):
+    """What the end of a node says to whoever may start it again; those above 1 have their names in sysexits.h."""
+
+    BAD_SETTING = 1
+    START_AGAIN = 75
+    """EX_TEMPFAIL: the next start may succeed."""
+    NEVER_LIKE_THIS = 78
+    """EX_CONFIG: with the same data and settings the next start comes to the same end."""
+
+
 class StartError(Exception):
-    """A node can't be started; the text is one line that says why."""
+    """A node can't be started; the text is one line that says why, ``status`` what the next start would come to."""
+
+    def __init__(self, text: str, status: ExitStatus = ExitStatus.BAD_SETTING) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class NodeService(Service):
@@ -64,7 +79,7 @@ class NodeService(Service):
 
     def startService(self) -> None:
         """
-        Start the node; what can't be started ends the process with one line on standard error and status 1.
+        Start the node; what can't be started ends the process with one line on standard error and an ExitStatus.
 
         A daemon has no standard error any more: there StartError is raised, which twistd hands to its parent for that.
         """
@@ -73,9 +88,10 @@ class NodeService(Service):
         try:
             self._begin()
         except (StartError, StorageError, WireError) as error:
+            status = exit_status_of(error)
             if self._daemon:
-                raise StartError(str(error)) from None
-            crash(str(error))
+                raise StartError(str(error), status) from None
+            crash(str(error), status)
 
     def _begin(self) -> None:
         settings = self._settings
@@ -88,7 +104,7 @@ class NodeService(Service):
         site = make_site(self._node, self._metrics, self._request_limits(), self._reactor)
         endpoint.listen(site).addCallbacks(self._listening, self._not_listening, (site.admission,))
         if self._refused:
-            raise StartError(self._refused)
+            raise StartError(self._refused, ExitStatus.START_AGAIN)
 
     def stopService(self) -> Deferred[None]:
         """Stop to listen, answer what was asked, make everything durable and let go of the disk."""
@@ -131,7 +147,15 @@ class NodeService(Service):
         replica = Replica(identity, _limits(settings), row_table(storage))
         transport = TreqTransport(self._reactor)
         node = Node(
-            replica, self._reactor, wall_ms, storage, transport, settings.secret, crash, self._metrics.observe_post
+            replica,
+            self._reactor,
+            wall_ms,
+            storage,
+            transport,
+            settings.secret,
+            crash,
+            self._metrics.observe_post,
+            halt,
         )
         if settings.founding and len(settings.view) == 1:
             _log.warn("a cluster of one node: nothing that is stored has a second copy")
@@ -178,12 +202,28 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def crash(reason: str) -> None:
-    """Stop at once: nothing may leave a node that can't keep its promises.  Says why on standard error; status 1."""
+def exit_status_of(error: StartError | StorageError | WireError) -> ExitStatus:
+    """Return what a start that failed says of the next one: data that can't be read stays so."""
+    match error:
+        case StartError():
+            return error.status
+        case StorageBusy():
+            return ExitStatus.START_AGAIN
+        case StorageError() | WireError():
+            return ExitStatus.NEVER_LIKE_THIS
+
+
+def crash(reason: str, status: ExitStatus = ExitStatus.START_AGAIN) -> None:
+    """Stop at once: nothing may leave a node that can't keep its promises.  Says why on standard error."""
     _log.critical("{reason}", reason=reason)
     sys.stdout.flush()
     os.write(2, f"kvsd: {reason}\n".encode())  # sys.stderr belongs to the log by now
-    os._exit(1)
+    os._exit(status)
+
+
+def halt(reason: str) -> None:
+    """Stop at once, as another start with the same data would come to the same end."""
+    crash(reason, ExitStatus.NEVER_LIKE_THIS)
 
 
 def end_with_status_0_on_sigterm(reactor: ReactorBase) -> None:

@@ -18,6 +18,7 @@ data.  It is brought up to date when the database is opened and closed, and now 
 process wrote survives its end, but not the machine's; the mark goes once all of it is on disk.
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -29,11 +30,13 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from kvsd.ports import StorageError
+from kvsd.ports import StorageBusy, StorageError
 
 FORMAT = 2
 """Raised whenever the tables change such that older data would be misread; see docs/protocol.md."""
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
+PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EINTR, errno.EAGAIN}
+"""Of what is no fault of the directory, and may be over at the next start."""
 _NOT_DATA = {"LOCK", "KVSD", "KVSD.new", "lost+found"}
 
 
@@ -158,7 +161,8 @@ def _explained(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{what}: {error.strerror} ({error.filename})") from error
+        kind = StorageBusy if error.errno in PASSING else StorageError
+        raise kind(f"{what}: {error.strerror} ({error.filename})") from error
 
 
 def _make_directory(path: Path) -> None:
@@ -194,8 +198,9 @@ def _lock(path: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        why = "is in use by another process" if isinstance(error, BlockingIOError) else f"no lock: {error.strerror}"
-        raise StorageError(f"{path}: {why}") from error
+        if isinstance(error, BlockingIOError):
+            raise StorageBusy(f"{path}: is in use by another process") from error
+        raise StorageError(f"{path}: no lock: {error.strerror}") from error
     return descriptor
 
 

@@ -34,10 +34,10 @@ class SettingsTests(SynchronousTestCase):
         )  # fmt: skip
         return ended.returncode, ended.stderr.splitlines()
 
-    def assert_refused(self, named: str, settings: dict[str, str | None], *options: str) -> None:
-        """The node ends with status 1 and one line that names a setting."""
-        status, lines = self.run_with(settings, *options)
-        self.assertEqual((status, len(lines)), (1, 1), f"{settings} {options}: {lines}")
+    def assert_refused(self, named: str, settings: dict[str, str | None], *options: str, status: int = 1) -> None:
+        """The node ends with a status, by default that of a bad setting, and one line that names what is wrong."""
+        ended, lines = self.run_with(settings, *options)
+        self.assertEqual((ended, len(lines)), (status, 1), f"{settings} {options}: {lines}")
         self.assertIn(named, lines[0])
 
     def test_address(self) -> None:
@@ -70,11 +70,31 @@ class SettingsTests(SynchronousTestCase):
         self.assert_refused("VIEW", {}, f"--view={self.addresses[1]}")
 
     def test_what_only_the_start_can_tell(self) -> None:
-        """A listen endpoint, a data directory or a port that can't be used is named in one line as well."""
+        """
+        A listen endpoint, a data directory or a port that can't be used is named in one line as well.
+
+        The exit status tells what another start may mend (75) from what it can't (78, and 1 for a setting).
+        """
         self.assert_refused("KVSD_LISTEN", {}, "--listen=bogus")
-        self.assert_refused("/proc/x", {}, "--data-dir=/proc/x")
+        self.assert_refused("/proc/x", {}, "--data-dir=/proc/x", status=78)
         with socket.create_server(("127.0.0.1", 0)) as taken:
-            self.assert_refused("can't listen", {}, f"--listen=tcp:{taken.getsockname()[1]}:interface=127.0.0.1")
+            listen = f"--listen=tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+            self.assert_refused("can't listen", {}, listen, status=75)
+
+    def test_exit_statuses_of_data_directories(self) -> None:
+        """A directory that is in use may be free later; another node's, or one that is damaged, stays so."""
+        data = self.directory / "data"
+        command = [*twistd(), "-n", "--pidfile=", "kvsd", f"--socket-address={self.addresses[1]}", f"--data-dir={data}"]
+        user = start([*command, f"--view={self.addresses[1]}"], self.directory, self.directory / "log")
+        self.addCleanup(user.wait)
+        self.addCleanup(user.kill)
+        until("it uses the directory", lambda: ask(self.addresses[1], "GET", "/readyz").status == 200, 15)
+        self.assert_refused("is in use by another process", {}, f"--data-dir={data}", status=75)
+        user.terminate()
+        user.wait(15)
+        self.assert_refused(f"belongs to {self.addresses[1]}", {}, f"--data-dir={data}", status=78)
+        (data / "KVSD").write_text("{")
+        self.assert_refused("is corrupt", {}, f"--data-dir={data}", status=78)
 
     def test_daemon_that_can_not_start(self) -> None:
         """A daemon says so too, by way of the process that started it, and leaves no pid file."""

@@ -60,6 +60,7 @@ class NodeTests(SynchronousTestCase):
         self.commits: list[Callable[[], None]] = []
         self.holding = False
         self.crashes: list[str] = []
+        self.halts: list[str] = []
         self.nodes: dict[str, Node] = {}
         self.wires = {address: Wire(self.nodes) for address in (ANNA, BERT)}
         self.replicas = {
@@ -74,6 +75,7 @@ class NodeTests(SynchronousTestCase):
                 self.wires[address],
                 b"secret",
                 self.crashes.append,
+                halt=self.halts.append,
             )
         configuration = founding_configuration([ANNA, BERT], 1)
         for address, node in self.nodes.items():
@@ -197,6 +199,13 @@ class NodeTests(SynchronousTestCase):
         self.assertNoResult(written)
         self.assertEqual([], self.wires[ANNA].bodies)
         self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
+
+    def test_what_another_start_can_not_mend_is_told_apart(self) -> None:
+        """A node that the replica stops halts: with the same data it would be stopped again. It does not crash."""
+        self.replicas[ANNA].state.out.halt("the data is old")
+        self.node.ask(Get("old", EMPTY))
+        self.turn()
+        self.assertEqual((["the data is old"], []), (self.halts, self.crashes))
 
     def test_client_that_hangs_up(self) -> None:
         """Cancelling a request lets go of it; a write that was begun still happens."""
