@@ -8,7 +8,7 @@ has seen, and the token as its dependencies.
 
 from kvsd.replication.broadcast import Broadcast
 from kvsd.replication.carried_out import digest
-from kvsd.replication.causality import Dot, VersionVector, join
+from kvsd.replication.causality import Dependencies, Dot, VersionVector, join
 from kvsd.replication.concern import Attempt, Concerns
 from kvsd.replication.effects import Now
 from kvsd.replication.placement import Tenure
@@ -71,10 +71,23 @@ class Serving:
         if request.value is None and (row is None or row.record.is_tombstone):
             return Attempt(*self.reader.shown(role, tenure, request.key, request.token))
         record = self._record(role, tenure, request, row, now)
-        dependencies = request.token.dependencies.get(shard, {})
+        past = request.token.dependencies
+        dependencies = past.get(shard, {})
+        if len(past) > bool(dependencies) and self._names_source(tenure, past):
+            dependencies = dict(role.vector)
         self._broadcast.issue(role, record, dependencies, acknowledge=request.concern != 1)
         written = Written(shard, having_written(request.token, record), not record.created)
         return Attempt(written, state.out.position, {role.writer: record.origin.counter})
+
+    def _names_source(self, tenure: Tenure, past: Dependencies) -> bool:
+        """
+        Return True if a token names writes of a shard that may still have some for the tenure.
+
+        Those that are here came by ops of other members, which the token does not name.  An op that names all that its writer
+        has comes after them at every replica, so that none shows it without its causes.
+        """
+        configuration = self._state.configuration
+        return configuration is not None and not configuration.tenures[tenure].sources.keys().isdisjoint(past)
 
     def _repeated(self, role: Role, request: Put, earlier: Record, row: Row | None) -> Attempt:
         """A write that was carried out before: what its client is told now covers what became of it."""

@@ -16,6 +16,7 @@ from kvsd.simulate.clock import Clock
 from kvsd.simulate.invariants.clocks import RightClocks, StampsNearTime
 from kvsd.simulate.invariants.collection import Collection
 from kvsd.simulate.invariants.consensus import Votes
+from kvsd.simulate.invariants.cuts import CausalCuts
 from kvsd.simulate.invariants.delivery import Delivery
 from kvsd.simulate.invariants.durability import Concerns, Durability, Stability
 from kvsd.simulate.invariants.honesty import Bounds, Honesty
@@ -34,6 +35,7 @@ from kvsd.simulate.trace import Trace
 
 INVARIANTS = (
     Delivery,
+    CausalCuts,
     Durability,
     Stability,
     Lasting,

@@ -33,7 +33,7 @@ def dependencies_ignored(planting: Planting) -> None:
 
 def op_without_dependencies(planting: Planting) -> None:
     """An op names the writes of its shard that its author had seen."""
-    planting.rewrite(Serving, "_write", ("request.token.dependencies.get(shard, {})", "{}"))
+    planting.rewrite(Serving, "_write", ("past.get(shard, {})", "{}"))
 
 
 def applied_twice(planting: Planting) -> None:

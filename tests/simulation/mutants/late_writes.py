@@ -37,8 +37,8 @@ def _keeps_tombstone(cluster: PureCluster, shard: str, key: str) -> bool:
 class Merged:
     """A cluster of two shards that were made one, while a node of the other shard was out of reach and went on."""
 
-    def __init__(self) -> None:
-        self.cluster = PureCluster(5, 2).founded()
+    def __init__(self, cluster: PureCluster | None = None) -> None:
+        self.cluster = (cluster or PureCluster(5, 2)).founded()
         self.key, self.depending = self._high(), self.cluster.key_of("s1", "depending")
         self.cluster.isolate(FOUR)
         self.cluster.run(5.0)
@@ -155,6 +155,25 @@ def aborted_before_the_copy() -> list[str]:
     cluster.run(2.0)
     left = _configuration(cluster).shards.keys() - set(_configuration(cluster).shard_ids())
     return [f"{left} is left of {begun}"] if left or len(begun) != 3 else []
+
+
+def shown_before_its_cause(watched: PureCluster | None = None) -> list[str]:
+    """A client reads a late write where it was taken over, and writes there; another replica hears of that write first."""
+    merged = Merged(watched)
+    cluster, tenure = merged.cluster, merged.cluster.sites[ONE].replica.state.shard_of(merged.key)[0]
+    cluster.cut = lambda sender, receiver, message: receiver == THREE and isinstance(message, Push | PullOps | PullRows)
+    cluster.run(LONG)
+    rows = {node: _replica(cluster, node).state.roles["s0"].store.get(tenure, merged.key) for node in (ONE, TWO)}
+    at = next(
+        node for node, row in rows.items() if row and row.writer != _replica(cluster, node).state.roles["s0"].writer
+    )
+    assert all(row and row.record.value == b"late" for row in rows.values()), "the late write was taken over"
+    cluster.cut = lambda sender, receiver, message: receiver == THREE and isinstance(message, PullOps | PullRows)
+    cluster.put(at, merged.depending, "effect", merged.late)
+    effect, cause = (cluster.get(THREE, key) for key in (merged.depending, merged.key))
+    assert isinstance(effect, Found) and isinstance(cause, Found), "both were there before"
+    shown = effect.value == b"effect" and cause.value != b"late"
+    return [f"{THREE} shows {effect} and not what that depends on: {cause}"] if shown else []
 
 
 class Removed:

@@ -11,6 +11,7 @@ from kvsd.replication.marks import Marks
 from kvsd.replication.past import Past
 from kvsd.replication.role import Role
 from kvsd.replication.roster import Roster
+from kvsd.replication.serving import Serving
 from kvsd.replication.shard_duties import ShardDuties
 from kvsd.replication.stability import Stability
 from tests.simulation.mutants.planting import Plant, Planting
@@ -21,6 +22,11 @@ from tests.simulation.mutants.planting import Plant, Planting
 def sources_unchecked(planting: Planting) -> None:
     """What a token depends on in the shard that a key came from has to be here, too."""
     planting.rewrite(Past, "needed", ("{tenancy.shard, *tenancy.sources}", "{tenancy.shard}"))
+
+
+def own_part_of_the_token_only(planting: Planting) -> None:
+    """A write whose author had seen writes of a source comes after those at every replica that takes it over."""
+    planting.swap(Serving, "_names_source", lambda *_: False)
 
 
 def own_shard_unchecked_for_what_moved(planting: Planting) -> None:
@@ -198,6 +204,7 @@ def keys_counted_where_they_were(planting: Planting) -> None:
 
 DEFECTS: list[Plant] = [
     sources_unchecked,
+    own_part_of_the_token_only,
     own_shard_unchecked_for_what_moved,
     served_before_the_copy,
     importers_not_counted,

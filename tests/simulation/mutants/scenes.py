@@ -158,6 +158,7 @@ SCENES: dict[str, Scene] = {
     "older-sources-forgotten": late_writes.late_write_taken_over_twice,
     "taken-over-without-dependencies": late_writes.dependencies_taken_over,
     "collected-while-there-are-sources": late_writes.deletion_before_a_late_write,
+    "own-part-of-the-token-only": late_writes.shown_before_its_cause,
     "drained-after-the-first": late_writes.drained_behind_a_replica,
     "departed-not-asked": late_writes.fetched_from_the_departed,
     "collected-while-some-departed": late_writes.deletion_while_some_departed,
