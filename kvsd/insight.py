@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kvsd.replication.effects import Now
+from kvsd.replication.placement import address_order
 from kvsd.replication.replica import Replica
 from kvsd.replication.reports import Reports
 from kvsd.replication.role import Role
@@ -24,9 +25,10 @@ class Insight:
 
     def view(self) -> list[str]:
         """The nodes of the cluster that are up, sorted."""
-        up = self._state.liveness.view(self._now().monotonic)
-        nodes = self._state.configuration.nodes if self._state.configuration else up
-        return [address for address in up if address in nodes]
+        state, now = self._state, self._now().monotonic
+        up = [*state.liveness.view(now), *state.invitations.view(now)]
+        nodes = state.configuration.nodes if state.configuration else up
+        return sorted((address for address in up if address in nodes), key=address_order)
 
     def names(self) -> set[str]:
         """Return the names of all nodes of the cluster, and of those that are no more and may still have something to say."""

@@ -51,6 +51,10 @@ class Link:
         self._under_way = False
         self.dropped = 0
 
+    def is_idle(self) -> bool:
+        """Return True if nothing is under way, and nothing waits."""
+        return not (self._under_way or self._queue or self._pause)
+
     def add(self, message: bytes) -> None:
         """Queue a message; without room it is dropped."""
         if self._queued_bytes + len(message) > MAX_QUEUED_BYTES:

@@ -27,6 +27,9 @@ from kvsd.wire import EnvelopeCodec, OtherSecret, WireError, encode_message
 _log = Logger()
 
 
+MAX_STRANGE_LINKS = 256
+"""For so many ways to nodes that are no peers there is room: who was removed, or is not let in yet, asks as well."""
+
 _AWAITED = (Forward, Forwarded, AskChanges, TellChanges, Acknowledged)
 
 
@@ -102,6 +105,16 @@ class Links:
                 usual.hand_over(link)
         for link in filled.values():
             link.flush()
+        if len(self._links) > len(Lane) * len(self._state.liveness.peers) + MAX_STRANGE_LINKS:
+            self._forget_strangers()
+
+    def _forget_strangers(self) -> None:
+        """Forget the ways to nodes that are no peers, as far as nothing is under way: anybody may have sent an envelope."""
+        peers = self._state.liveness.peers
+        for way in [way for way, link in self._links.items() if way[0] not in peers and link.is_idle()]:
+            del self._links[way]
+            self._started.pop(way, None)
+        self._late = {peer: at for peer, at in self._late.items() if peer in peers}
 
     def close(self) -> None:
         """Send nothing any more that waits for a moment only."""

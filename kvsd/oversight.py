@@ -67,7 +67,7 @@ class Oversight:
         now, liveness = self._now().monotonic, self._state.liveness
         return {
             address: {
-                "state": liveness.state(address, now),
+                "state": "invited" if address in self._state.invitations else liveness.state(address, now),
                 "shard": place.shard if (place := configuration.member(address)) else None,
                 "role": _role(configuration.shards.values(), address),
             }

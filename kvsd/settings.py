@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.internet.endpoints import quoteStringArgument
 
-from kvsd.replication.configuration import Configuration, ConfigurationError, founding_configuration
+from kvsd.replication.configuration import MAX_NODES, Configuration, ConfigurationError, founding_configuration
 from kvsd.replication.node_address import address_fault, is_loopback
 from kvsd.replication.requests import Concern, read_concern
 
@@ -133,6 +133,8 @@ def _view(text: str | None, address: str) -> tuple[str, ...]:
     if not text:
         raise SettingsError("VIEW is missing: give the IP:PORT of every node, separated by commas")
     view = tuple(_address("VIEW", part.strip()) if part.strip() else _address("VIEW", text) for part in text.split(","))
+    if len(view) > MAX_NODES:
+        raise SettingsError(f"VIEW is malformed: it names {len(view):,} nodes, and a cluster has at most {MAX_NODES:,}")
     if len(set(view)) != len(view):
         raise SettingsError(f"VIEW is malformed: it names a node twice: {text!r}")
     if address not in view:

@@ -40,7 +40,9 @@ def look(cluster: Cluster, everybody: bool) -> tuple[Picture, dict[str, Any]]:
     status = reply.read(Status)
     reshard = cluster.get("/kvsd/reshard")
     counts = key_counts(cluster, status)
-    up = [node for node, seen in status.nodes.items() if node != status.address and seen.state != "down"]
+    up = [
+        node for node, seen in status.nodes.items() if node != status.address and seen.state not in {"down", "invited"}
+    ]
     answers = cluster.get_from(up if everybody else [], PATH)
     picture = Picture(status, counts, reshard.read(ReshardAnswer).reshard, *sort_out(answers))
     return picture, document(reply, reshard, counts, answers)

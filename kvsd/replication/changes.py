@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from msgspec.structs import replace
 
 from kvsd.replication.causality import Writer
-from kvsd.replication.configuration import Configuration, Loss, Member, Pending, Shard
+from kvsd.replication.configuration import MAX_INVITED, MAX_NODES, Configuration, Loss, Member, Pending, Shard
 from kvsd.replication.node_address import address_fault
 from kvsd.replication.placement import address_order
 
@@ -30,16 +30,32 @@ MAX_LOSSES = 256
 
 
 def add_node(configuration: Configuration, address: str, instance: bytes = b"") -> Configuration:
-    """Add a node, as a spare; or give a node whose instance is not known its instance."""
+    """
+    Add a node, as a spare; or give a node whose instance is not known its instance.
+
+    Without an instance the node is merely invited: nobody has heard it yet.
+    """
     present = configuration.nodes.get(address)
     _check_not_given_up(configuration, address, instance)
-    if present is None and (fault := address_fault(address)):
-        raise ChangeRefused(f"The address {fault}")
     if present is None:
+        _check_room(configuration, address, instance)
         return successor(configuration, nodes={**configuration.nodes, address: instance})
     if present or not instance:
         raise ChangeRefused(f"{address} is a node of the cluster already")
     return bind_node(configuration, address, instance)
+
+
+def _check_room(configuration: Configuration, address: str, instance: bytes) -> None:
+    """Raise ChangeRefused where a new node has no address, or the cluster no room for it."""
+    if fault := address_fault(address):
+        raise ChangeRefused(f"The address {fault}")
+    if len(configuration.nodes) >= MAX_NODES:
+        raise ChangeRefused(f"The cluster has {MAX_NODES:,} nodes, and there can be no more")
+    if not instance and len(configuration.invited()) >= MAX_INVITED:
+        raise ChangeRefused(
+            f"{MAX_INVITED} nodes are in the cluster that were never heard of, and there can be no more of them:"
+            " start them, or take some out of the view"
+        )
 
 
 def bind_node(configuration: Configuration, address: str, instance: bytes) -> Configuration:

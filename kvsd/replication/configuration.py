@@ -19,6 +19,8 @@ from kvsd.replication.placement import SLOTS, Tenure, address_order
 
 MIN_REPLICAS = 2
 MAX_VOTERS = 7
+MAX_NODES = 4_096
+MAX_INVITED = 64
 NOT_ENOUGH_NODES = "Not enough nodes to provide fault tolerance with requested shard count"
 
 
@@ -119,7 +121,7 @@ class Configuration(Struct, frozen=True):
     """
     One epoch's configuration; ``slots[i]`` is the tenure of slot i, ``tenures`` what is known of each tenure.
 
-    ``nodes`` are all nodes with their instances (empty: not known yet); ``absent`` those that were left out of the
+    ``nodes`` are all nodes with their instances (empty: not known yet, see :meth:`invited`); ``absent`` those that were left out of the
     shards because they were down, and are to be given a place when they are back; ``lost`` the writers whose disks
     are gone.  ``next_shard`` and ``next_tenure`` are the first numbers that were never used.  ``forced`` are the steps
     to it that no quorum decided.
@@ -187,6 +189,17 @@ class Configuration(Struct, frozen=True):
     def everyone(self) -> Iterator[Member]:
         """All members, learners and departed."""
         return (member for shard in self.shards.values() for member in shard.everyone())
+
+    def invited(self) -> set[str]:
+        """
+        Return the addresses that a client has put into the cluster, and at which no node was heard yet.
+
+        Those of founding nodes are none of them, and neither are those at which an earlier instance may still be.
+        """
+        if self.epoch == 1 or all(self.nodes.values()):
+            return set()
+        known = {member.node for member in self.everyone()}
+        return {node for node, instance in self.nodes.items() if not instance and node not in known}
 
     def is_bound(self) -> bool:
         """Whether the instance of everyone is known."""

@@ -46,7 +46,13 @@ def deal(configuration: Configuration, shard_count: int, live: Collection[str]) 
     have fewer than two of them, except for the one shard of a cluster of one node.
     """
     up = {node for node, instance in configuration.nodes.items() if instance and node in live}
-    alone = shard_count == len(up) == len(configuration.nodes) == len(configuration.shard_ids()) == 1
+    alone = (
+        shard_count
+        == len(up)
+        == len(set(configuration.nodes) - configuration.invited())
+        == len(configuration.shard_ids())
+        == 1
+    )
     if shard_count < 1 or (len(up) // shard_count < MIN_REPLICAS and not alone):
         raise ConfigurationError(NOT_ENOUGH_NODES)
     places = _places(configuration, up)

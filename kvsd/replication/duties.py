@@ -60,6 +60,7 @@ class Duties:
         every: tuple[tuple[str, Iterator[Step]], ...] = (
             ("admit", self._nodes.admit()),
             ("bind", self._nodes.bind()),
+            ("dismiss", self._nodes.dismiss()),
             ("lose", self._nodes.lose()),
             ("settle", self._nodes.settle()),
             ("promote", self._shards.promote()),
@@ -76,6 +77,11 @@ class Duties:
                     record.last, record.at = what, now.monotonic
                     return following
         return None
+
+    def ask_invited(self, now: Now) -> None:
+        """Have the node that sees to the duties ask those that were invited and not heard yet for a sign of life."""
+        if self._state.invitations:
+            self._nodes.ask_invited(now.monotonic, mine=self.driver() == self._state.identity.address)
 
     @staticmethod
     def _made(record: Duty, what: str, change: Callable[[], Configuration]) -> Configuration | None:

@@ -14,6 +14,8 @@ from kvsd.replication.state import State
 
 GIVEN_UP = "was given up by an operator"
 BEATEN = "is on the branch of a forked cluster that does not go on"
+MAX_MET = 64
+"""So many other branches are noted."""
 ADVICE = "keep its data directory for what only it has, and start it with an empty one"
 
 
@@ -40,7 +42,7 @@ class Forks:
 
     def meet(self, sender: Sender) -> None:
         """A node of another branch: one of the two has to end, and both know which once they know both configurations."""
-        if sender.branch not in self._met:
+        if sender.branch not in self._met and len(self._met) < MAX_MET:
             self._met.add(sender.branch)
             self._state.out.note("fork-met", peer=sender.address, epoch=sender.epoch)
 
@@ -86,4 +88,5 @@ class Forks:
         self._sought = now
         given_up = {address for step in state.configuration.forced for address, _ in step.given_up}
         for address in sorted(given_up - state.liveness.peers.keys() - {state.identity.address}):
-            state.out.send(address, AskConfiguration(state.epoch), after=0)
+            if address not in state.invitations:
+                state.out.send(address, AskConfiguration(state.epoch), after=0)

@@ -18,6 +18,10 @@ class Limits:
     """Only a node of which nobody has heard for this long can be given up by force."""
     may_force: bool = True
     """Whether this node takes part in giving nodes up by force: one voter that does not is enough against it."""
+    invite_seconds: float = 5.0
+    """How often a node that was invited and not heard yet is asked for a sign of life, at the most."""
+    invited_seconds: float = 600.0
+    """For how long a node stays invited without being heard."""
     damping_seconds: float = 2.0
     """A suspected peer is trusted again once its link has been good for this long."""
 

@@ -14,6 +14,9 @@ from kvsd.replication.state import State
 
 Held = tuple[Sender, Sequence[Message]]
 
+MAX_ANNOUNCED = 64
+"""So many nodes are let in at a time; others that want to be say so again."""
+
 
 class Membership:
     """Learns configurations from others and tells them."""
@@ -45,6 +48,7 @@ class Membership:
         """
         state = self._state
         if state.configuration is None:
+            self._answer_invitation(sender, now)
             return False
         if sender.cluster != state.configuration.cluster:
             self._meet_stranger(sender)
@@ -52,14 +56,17 @@ class Membership:
         if not self._forks.is_kin(sender):
             self._meet_fork(sender, now)
             return False
+        certain = self._forks.is_certain(sender)
+        if certain:
+            state.meet(sender.address)
         peer = state.liveness.peers.get(sender.address)
-        if peer and self._forks.is_certain(sender):
+        if peer and certain:
             peer.latest_epoch = max(peer.latest_epoch, sender.epoch)
             if not silent:
                 state.liveness.heard(sender.address, now)
         if sender.epoch > state.epoch:
             self.ask(sender.address, now)
-            if messages:
+            if messages and self._is_node(sender.address):
                 self._held.append((sender, messages))
             return False
         if sender.epoch < state.epoch:
@@ -76,10 +83,19 @@ class Membership:
         self._held.extend(waiting)
         return due
 
+    def _is_node(self, address: str) -> bool:
+        """Return True if a node is of the cluster, or may have something to say: of others nothing is remembered."""
+        return address in self._state.liveness.peers or address in self._state.invitations
+
+    def _answer_invitation(self, sender: Sender, now: float) -> None:
+        """A node of a cluster has asked for a sign of life of this one, which knows of no cluster: ask for its own."""
+        if sender.cluster:
+            self.ask(sender.address, now)
+
     def _meet_stranger(self, sender: Sender) -> None:
         """A node of another cluster: somebody's settings are wrong, and it may be this node's."""
         state = self._state
-        if sender.address not in state.liveness.peers:
+        if not self._is_node(sender.address):
             return
         if sender.address not in self._warned and sender.cluster:
             self._warned.add(sender.address)
@@ -102,6 +118,9 @@ class Membership:
 
     def _tell(self, sender: Sender, now: float) -> None:
         """Tell an older node, not more often than heartbeats go: its disk may be slow to keep what it knows already."""
+        if not self._is_node(sender.address):
+            self.asked(sender, AskConfiguration(0))
+            return
         epoch, at = self._told.get(sender.address, (0, now))
         if epoch < self._state.epoch or now - at >= self._state.limits.heartbeat_seconds:
             self._told[sender.address] = (self._state.epoch, now)
@@ -145,5 +164,5 @@ class Membership:
     def announce(self, sender: Sender, now: float) -> None:
         """A node wants to be let in."""
         nodes = self._state.configuration.nodes if self._state.configuration else {}
-        if sender.address not in nodes:
+        if sender.address not in nodes and (sender.address in self.announced or len(self.announced) < MAX_ANNOUNCED):
             self.announced[sender.address] = (sender.instance, now)

@@ -11,6 +11,7 @@ from kvsd.replication.configuration import Configuration, shard_number
 from kvsd.replication.duty import Step, Wait
 from kvsd.replication.losses import Losses
 from kvsd.replication.membership import Membership
+from kvsd.replication.messages import AskConfiguration
 from kvsd.replication.state import State
 
 
@@ -42,6 +43,24 @@ class NodeDuties:
                 yield f"bound {address}", partial(changes.bind_node, self._configuration, address, peer.instance)
             elif not instance:
                 self._wait("bind", f"{address} was never heard of")
+
+    def ask_invited(self, now: float, *, mine: bool) -> None:
+        """
+        Ask the nodes that were invited and not heard yet for a sign of life, if that is for this node to do (``mine``).
+
+        Nobody may be there, or nobody of this cluster: the question says who asks, and nothing else.
+        """
+        for address in self._state.invitations.due(now):
+            if mine:
+                self._state.out.send(address, AskConfiguration(self._state.epoch), after=0)
+
+    def dismiss(self) -> Iterator[Step]:
+        """Take those out of the cluster that were invited long ago and never heard."""
+        for address in self._state.invitations.overdue(self._state.now.monotonic):
+            yield (
+                f"took out {address}, which was never heard",
+                partial(changes.remove_node, self._configuration, address, ()),
+            )
 
     def lose(self) -> Iterator[Step]:
         """Give up the writers of a node that came back with an empty disk, be it while it was removed."""

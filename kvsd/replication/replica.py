@@ -258,6 +258,7 @@ class Replica:
         self.stability.tick(now.monotonic)
         self.upkeep.tick()
         self.membership.tick(now)
+        self.duties.ask_invited(now)
         self.consensus.tick(now.monotonic)
         if self.succession.begin(now):
             self._follow(now)

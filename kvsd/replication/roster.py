@@ -70,6 +70,11 @@ class Roster:
         return (address, instance) in self._genuine
 
     @cached_property
+    def invited(self) -> set[str]:
+        """The addresses at which no node was heard yet."""
+        return self.configuration.invited()
+
+    @cached_property
     def everyone(self) -> list[str]:
         """The addresses of all nodes, and of those that are no more and may still have something to say."""
         nodes = {*self.configuration.nodes, *(member.node for member in self.writers.values())}

@@ -13,6 +13,7 @@ from kvsd.replication.configuration import Configuration, Member
 from kvsd.replication.durability import Durability
 from kvsd.replication.effects import Now, SetBindings, SetConfiguration
 from kvsd.replication.hlc import HybridClock
+from kvsd.replication.invitations import Invitations
 from kvsd.replication.key_changes import KeyChanges
 from kvsd.replication.limits import Limits
 from kvsd.replication.liveness import Liveness
@@ -54,6 +55,7 @@ class State:
         """Makes a role, of a shard and a writer."""
         self.out = Outbox()
         self.liveness = Liveness(identity.address, limits)
+        self.invitations = Invitations(identity.address, limits)
         self.clocks = Clocks(self.liveness, limits)
         self.stamps = Stamps(self.clock, self.clocks, self.liveness, limits)
         self.configuration: Configuration | None = None
@@ -138,7 +140,8 @@ class State:
         self.configuration = self.configuration.bound(self.instances)
         roster = self.roster = Roster(self.configuration, (self.identity.address, self.identity.instance))
         self.writers = roster.writers
-        self.liveness.watch(roster.everyone, self.now.monotonic)
+        silent = self.invitations.follow(roster.invited, self.now.monotonic, new=bool(self.liveness.peers))
+        self.liveness.watch(set(roster.everyone) - silent, self.now.monotonic)
         for shard in [shard for shard, role in self.roles.items() if not _is_place(roster, role)]:
             self.dissolving.append(self.roles.pop(shard))
         for shard, member in roster.places.items():
@@ -150,6 +153,11 @@ class State:
                 role.whole, role.target = member not in roster.shard(shard).learners, None
                 role.sweep_anew(partial(roster.keeps, shard))
                 role.marks = role.marks.only(roster.tenures)
+
+    def meet(self, address: str) -> None:
+        """A node speaks: if it was merely invited, it is a peer from now on."""
+        if self.invitations.meet(address):
+            self.learn()
 
     # Asking
 

@@ -82,7 +82,8 @@ class Wishes:
 
     def _in_view(self, address: str) -> bool:
         state = self._state
-        return address in state.liveness.view(state.now.monotonic) and self._is_node(address)
+        now = state.now.monotonic
+        return self._is_node(address) and address in (*state.liveness.view(now), *state.invitations.view(now))
 
     def _is_node(self, address: str) -> bool:
         return self._state.configuration is not None and address in self._state.configuration.nodes
@@ -91,13 +92,14 @@ class Wishes:
         if address in configuration.nodes:
             anew = asked.proposed or not self._in_view(address)
             self._state.liveness.expect(address, self._state.now.monotonic)
+            self._state.invitations.expect(address, self._state.now.monotonic)
             return Changed(anew)
         return add_node(configuration, address)
 
     def _remove_node(self, asked: Asked, configuration: Configuration, address: str) -> Configuration | Outcome:
         if not self._is_node(address):
             return Changed() if asked.proposed else Unknown(NO_SUCH_NODE)
-        if not asked.proposed and not self._in_view(address):
+        if not asked.proposed and not self._in_view(address) and address not in configuration.invited():
             return Unknown(NO_SUCH_NODE)
         return remove_node(configuration, address, self._duties.live())
 
@@ -105,7 +107,8 @@ class Wishes:
         holds = any(member.node == address for member in configuration.everyone())
         if not self._is_node(address) and not holds:
             return Changed() if asked.proposed else Unknown(NO_SUCH_NODE)
-        if self._in_view(address) or self._state.usable(address):
+        is_up = self._in_view(address) or self._state.usable(address)
+        if is_up and address not in self._state.invitations:
             return Refused(f"{address} is up: remove it instead, which loses nothing")
         return lose(configuration, address, None, self._duties.known())
 
@@ -118,7 +121,9 @@ class Wishes:
         unknown = [address for address in addresses if address not in configuration.nodes]
         if unknown:
             return Changed() if asked.proposed and len(unknown) == len(addresses) else Unknown(NO_SUCH_NODE)
-        others = [address for address in configuration.nodes if address != state.identity.address]
+        if silly := [address for address in addresses if address in state.invitations]:
+            return Refused(f"{silly[0]} was never heard of, so it has nothing, and need not be named")
+        others = [a for a in configuration.nodes if a != state.identity.address and a not in state.invitations]
         silent = [address for address in others if not state.liveness.peers[address].usable]
         if heard := [address for address in addresses if address not in silent]:
             return Refused(f"{heard[0]} is up: remove it instead, which loses nothing")

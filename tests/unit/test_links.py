@@ -6,7 +6,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.link import PAUSE_SECONDS
-from kvsd.links import Links
+from kvsd.links import MAX_STRANGE_LINKS, Links
 from kvsd.ports import PeerUnreachable, Transport
 from kvsd.replication.limits import Limits
 from kvsd.replication.liveness import Fate
@@ -174,3 +174,13 @@ class LinksTests(SynchronousTestCase):
             self.send(CARL, PUSH, FORWARD)
             self.assertEqual([(BERT, Fate.FAILED), (CARL, Fate.FAILED)], sorted(set(self.fates)))
             self.assertEqual([], self.crashes)
+
+    def test_strangers_are_forgotten(self) -> None:
+        """Of nodes that are no peers nothing is kept for long, however many speak; what is under way to them goes on."""
+        strangers = [f"10.1.{number // 250}.{number % 250}:80" for number in range(2 * MAX_STRANGE_LINKS)]
+        for stranger in strangers:
+            self.links.reply(stranger, [])
+        self.send(BERT, PUSH)
+        self.assertEqual([BERT], sorted({peer for peer, _ in self.links._links}))
+        self.answer(0)
+        self.assertEqual([(BERT, Fate.ANSWERED)], self.fates)

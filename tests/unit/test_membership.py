@@ -5,9 +5,10 @@ from collections.abc import Callable
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.replication.effects import Note, Send
+from kvsd.replication.forks import MAX_MET
 from kvsd.replication.founding import Founding
 from kvsd.replication.limits import Limits
-from kvsd.replication.membership import Membership
+from kvsd.replication.membership import MAX_ANNOUNCED, Membership
 from kvsd.replication.messages import (
     Announce,
     AskConfiguration,
@@ -127,6 +128,19 @@ class AdmitTests(SynchronousTestCase):
         self.bench.state.adopt(wish(2, self.bench.base))
         kept = [messages for _, messages in self.membership.release()]
         self.assertEqual((LIMITS.held_envelopes, (AskConfiguration(5),)), (len(kept), kept[0]))
+
+    def test_nothing_is_kept_of_strangers(self) -> None:
+        """Of nodes of which this one does not know nothing is kept, however many envelopes come, but who wants to be let in."""
+        for number in range(500):
+            address = f"10.1.{number // 250}.{number % 250}:80"
+            self.admit(self.bench.sender(1, address=address))
+            self.admit(self.bench.sender(3, address=address), 0.0, Push([]))
+            self.admit(Sender(address, b"i", self.bench.base.cluster, 1, number.to_bytes(16, "big")))
+            self.membership.announce(self.bench.sender(2, address=address), 0.0)
+        self.assertEqual(({}, MAX_ANNOUNCED), (self.membership._told, len(self.membership.announced)))
+        self.assertEqual(MAX_MET, len(self.membership._forks._met))
+        self.bench.state.adopt(wish(2, self.bench.base))
+        self.assertEqual([], self.membership.release())
 
     def test_another_cluster(self) -> None:
         """Nodes of another cluster are not heard, whatever their epoch; the operator is told once."""
