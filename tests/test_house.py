@@ -179,7 +179,28 @@ def no_printing(module: Module) -> Iterator[str]:
             yield f"{module.path}:{node.lineno}: print(); log it instead"
 
 
+def tells_a_type(test: ast.expr) -> bool:
+    """Return True if a condition only narrows a type: ``x is not None``, ``isinstance``, and several of these."""
+    match test:
+        case ast.BoolOp(op=ast.And(), values=values):
+            return all(tells_a_type(value) for value in values)
+        case ast.Compare(ops=[ast.IsNot()], comparators=[ast.Constant(value=None)]):
+            return True
+        case ast.Call(func=ast.Name(id="isinstance")):
+            return True
+        case _:
+            return False
+
+
+def lasting_invariants(module: Module) -> Iterator[str]:
+    """An assert is left out under ``python -O``, so it may only tell the type checker what a value is."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Assert) and not tells_a_type(node.test):
+            yield f"{module.path}:{node.lineno}: an assert that tells more than a type; raise an exception of its own"
+
+
 RULES: list[Rule] = [
+    lasting_invariants,
     short_file,
     short_functions,
     small_classes,
@@ -316,6 +337,13 @@ class RuleTests(SynchronousTestCase):
         self.assert_bites(given_reactor, "from twisted.internet.reactor import callLater\n", 1)
         self.assert_bites(given_reactor, "from twisted import internet\ninternet.reactor.run()\n", 2)
         self.assert_passes(given_reactor, "self.reactor.callLater(1, f)\n")
+
+    def test_lasting_invariants(self) -> None:
+        """An assert that guards anything is named; one that only tells a type is not."""
+        self.assert_bites(lasting_invariants, "\nassert x == y\n", 2)
+        self.assert_bites(lasting_invariants, "def f():\n    assert x is not None and x > 1\n", 2)
+        self.assert_bites(lasting_invariants, "assert x\n", 1)
+        self.assert_passes(lasting_invariants, 'assert x is not None and isinstance(y, int), "they are"\n')
 
     def test_no_printing(self) -> None:
         """A print is named, but for the programs that speak to a terminal."""

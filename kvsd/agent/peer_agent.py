@@ -24,6 +24,7 @@ from zope.interface import implementer
 
 from kvsd.agent.connection import Connecting, Connection
 from kvsd.agent.exchange import TardyBody, written_by
+from kvsd.replication.invariant import InvariantBroken
 from kvsd.replication.node_address import address_fault
 
 CONNECTIONS: Final = 2
@@ -70,8 +71,10 @@ class PeerAgent:
         bodyProducer: IBodyProducer | None = None,  # noqa: N803 (Twisted's name)
     ) -> Deferred[IResponse]:
         """Ask the peer; fires with its whole answer."""
-        assert method == b"POST", "nodes do nothing else"
-        assert self._closed is None, "the agent is closed"
+        if method != b"POST":
+            raise InvariantBroken("nodes do nothing but POST")
+        if self._closed is not None:
+            raise InvariantBroken("the agent is closed")
         try:
             body = written_by(bodyProducer) if bodyProducer else b""
         except TardyBody:

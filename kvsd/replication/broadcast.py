@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kvsd.replication.causality import VersionVector, dominates
+from kvsd.replication.invariant import InvariantBroken
 from kvsd.replication.marks import Marks
 from kvsd.replication.messages import Push
 from kvsd.replication.placement import Tenure
@@ -53,7 +54,8 @@ class Broadcast:
 
     def _issue(self, role: Role, op: Op, *, acknowledge: bool = False) -> None:
         roster, size = self._state.roster, role.log.size
-        assert roster is not None and role.shard in roster.served, "only members write"
+        if roster is None or role.shard not in roster.served:
+            raise InvariantBroken("only members write")
         self._apply(role, op)
         unsent = self._unsent.get(role.shard)
         if unsent is None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.effects import Now
 from kvsd.replication.electorate import Electorate
+from kvsd.replication.invariant import InvariantBroken
 from kvsd.replication.meeting import Meeting
 from kvsd.replication.messages import (
     Accept,
@@ -74,14 +75,16 @@ class Consensus:
     def propose(self, wanted: Configuration, now: Now) -> None:
         """Try to have a configuration decided as what follows the one in force."""
         state = self._state
-        assert state.configuration and wanted.epoch == state.epoch + 1, "epochs follow one another"
+        if state.configuration is None or wanted.epoch != state.epoch + 1:
+            raise InvariantBroken("epochs follow one another")
         self._round = max(self._round, self._voting.round) + 1
         ballot = Ballot(self._round, state.identity.address, state.identity.boot, newly_given_up(wanted))
         attempt = self._attempt = Attempt(ballot, wanted, now.monotonic)
         self._electorate.tell(Prepare(state.epoch, ballot))
         if self._voting.may_vote(state.epoch, ballot):
             promised, vote = self._voting.promise(state.epoch, ballot)
-            assert promised == ballot, "the round is later than all that were heard of"
+            if promised != ballot:
+                raise InvariantBroken("the round is later than all that were heard of")
             self._count_promise(attempt, state.identity.address, vote)
 
     def promised(self, voter: str, message: Promised) -> None:

@@ -13,6 +13,7 @@ from operator import attrgetter
 
 from msgspec import Struct
 
+from kvsd.replication.invariant import InvariantBroken
 from kvsd.replication.record import Op
 
 
@@ -52,7 +53,8 @@ class OpLog:
         run = self._runs.get(op.writer)
         if run is None:
             run = self._runs[op.writer] = deque()
-        assert not run or run[-1].op.counter + 1 == op.counter, "a writer's ops are logged in order"
+        if run and run[-1].op.counter + 1 != op.counter:
+            raise InvariantBroken("a writer's ops are logged in order")
         size = op_bytes(op)
         entry = Entry(arrival, size, op)
         run.append(entry)

@@ -29,6 +29,7 @@ from kvsd.replication.effects import (
 )
 from kvsd.replication.hlc import HybridClock
 from kvsd.replication.holdback import HoldBack
+from kvsd.replication.invariant import InvariantBroken
 from kvsd.replication.key_changes import KeyChanges
 from kvsd.replication.limits import Limits
 from kvsd.replication.marks import NO_MARKS, Marks
@@ -104,8 +105,10 @@ class Role:
 
     def apply(self, op: Op, position: int) -> list[Keep]:
         """Apply the op that is due next; returns what is to be kept, in the write of the given position."""
-        assert op.counter == self.vector.get(op.writer, 0) + 1, "a writer's ops are applied in order"
-        assert dominates(self.vector, op.dependencies), "an op is applied after its causes"
+        if op.counter != self.vector.get(op.writer, 0) + 1:
+            raise InvariantBroken("a writer's ops are applied in order")
+        if not dominates(self.vector, op.dependencies):
+            raise InvariantBroken("an op is applied after its causes")
         self.vector[op.writer] = op.counter
         kept: list[Keep] = [LogOp(self.writer, self.log.append(op), op)]
         for record in op.records:

@@ -4,6 +4,8 @@ Seals: tags that only who knows a key can make.
 
 from hashlib import sha256
 
+from kvsd.replication.invariant import InvariantBroken
+
 _BLOCK_BYTES = 64
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
@@ -18,7 +20,8 @@ class Seal:
     """
 
     def __init__(self, key: bytes, tag_bytes: int) -> None:
-        assert len(key) <= _BLOCK_BYTES, "longer keys are hashed first"
+        if len(key) > _BLOCK_BYTES:
+            raise InvariantBroken("longer keys are hashed first")
         padded = key.ljust(_BLOCK_BYTES, b"\0")
         self._inner, self._outer = sha256(padded.translate(_INNER)), sha256(padded.translate(_OUTER))
         self._tag_bytes = tag_bytes

@@ -174,7 +174,8 @@ class ActorClock:
         **kwargs: object,
     ) -> IDelayedCall:
         """Call something after some seconds."""
-        assert delay >= 0, f"{delay} seconds from now is in the past"
+        if delay < 0:
+            raise ValueError(f"{delay} seconds from now is in the past")
         if args or kwargs:
             return self._clock.after(delay, lambda: callable(*args, **kwargs), self._actor)
         return self._clock.after(delay, callable, self._actor)

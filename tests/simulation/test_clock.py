@@ -165,7 +165,7 @@ class ActorTests(ClockTests):
 
     def test_no_calls_in_the_past(self) -> None:
         """A delay below zero is a mistake, as with Twisted."""
-        self.assertRaises(AssertionError, self.reactor.callLater, -1, self.note("never"))
+        self.assertRaises(ValueError, self.reactor.callLater, -1, self.note("never"))
 
     def test_delayed_calls(self) -> None:
         """An actor sees the calls that it has to come, soonest first, and nobody else's."""

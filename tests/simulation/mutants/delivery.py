@@ -11,9 +11,9 @@ from kvsd.replication.role import Role
 from kvsd.replication.serving import Serving
 from tests.simulation.mutants.planting import Plant, Planting
 
-IN_ORDER = 'assert op.counter == self.vector.get(op.writer, 0) + 1, "a writer\'s ops are applied in order"', "pass"
-AFTER_CAUSES = 'assert dominates(self.vector, op.dependencies), "an op is applied after its causes"', "pass"
-LOGGED = 'assert not run or run[-1].op.counter + 1 == op.counter, "a writer\'s ops are logged in order"', "pass"
+IN_ORDER = "if op.counter != self.vector.get(op.writer, 0) + 1:", "if False:"
+AFTER_CAUSES = "if not dominates(self.vector, op.dependencies):", "if False:"
+LOGGED = "if run and run[-1].op.counter + 1 != op.counter:", "if False:"
 """Assertions of the core, and nothing in their stead."""
 
 
