@@ -9,7 +9,7 @@ from typing import NamedTuple
 from kvsd.insight import Insight
 from kvsd.replication.branches import Forced
 from kvsd.replication.configuration import Configuration, Move, Shard
-from kvsd.replication.dealing import Layout, deal
+from kvsd.replication.dealing import Layout, check_members, deal
 from kvsd.replication.effects import Now
 from kvsd.replication.placement import address_order
 from kvsd.replication.replica import Replica
@@ -124,7 +124,9 @@ class Oversight:
         Raises ConfigurationError where it can't be, or where this node knows no configuration.
         """
         assert self._state.configuration is not None, "a node that knows no configuration is not asked"
-        return self._state.configuration, deal(self._state.configuration, shard_count, self._replica.duties.live())
+        layout = deal(self._state.configuration, shard_count, self._replica.duties.live())
+        check_members(layout, self._state.limits.least_members)
+        return self._state.configuration, layout
 
     def stretches(self) -> list[Stretch]:
         """What is on its way, or was handed off and may still lack late writes."""

@@ -182,7 +182,12 @@ class NodeService(Service):
 
 
 def _limits(settings: Settings) -> Limits:
-    return Limits(cache_bytes=settings.cache_bytes // 2, may_force=settings.may_force)
+    concern = settings.write_concern
+    return Limits(
+        cache_bytes=settings.cache_bytes // 2,
+        may_force=settings.may_force,
+        least_members=concern if isinstance(concern, int) else 1,
+    )
 
 
 def settle_garbage_collection() -> None:

@@ -172,6 +172,7 @@ REQUESTS: dict[type[Question], st.SearchStrategy[Question]] = {
         tried=st.booleans(),
         concern=st.sampled_from(("majority", "all")) | st.integers(1, 10**asked.MAX_DIGITS - 1),
         within=st.none() | seconds,
+        capped=st.booleans(),
     ),
     asked.CountKeys: built(asked.CountKeys, shard=shards, slots=st.none() | several(slots), tenure=st.none() | tenures),
 }

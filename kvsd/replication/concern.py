@@ -63,6 +63,8 @@ class Held:
     deadline: float
     members: int
     """How many members the shard had when it was carried out."""
+    capped: bool = False
+    """Whether more than there are members means all of them."""
     over: bool = False
 
 
@@ -73,7 +75,7 @@ class Concerns:
         self._state = state
         self._reports = Reports(state)
         self._held: dict[Asker, Held] = {}
-        self._queues: dict[tuple[str, Concern], deque[Held]] = {}
+        self._queues: dict[tuple[str, Concern, bool], deque[Held]] = {}
         """Writes of this node's own, by shard and concern: who has one of them has those before it."""
         self._repeats: list[Held] = []
         """Writes that were carried out before, which have no such order."""
@@ -86,13 +88,13 @@ class Concerns:
 
     # Keeping back
 
-    def refusal(self, shard: str, concern: Concern) -> Outcome | None:
+    def refusal(self, shard: str, request: Put) -> Outcome | None:
         """Why a write is not to be carried out: not enough members for what it asks, or no room to wait."""
-        if concern == 1:
+        if request.concern == 1:
             return None
         members = len(self._state.members(shard))
-        if needed(concern, members) > members:
-            return Refused(TOO_MANY.format(concern, shard, members))
+        if needed(request.concern, members, capped=request.capped) > members:
+            return Refused(TOO_MANY.format(request.concern, shard, members))
         if len(self._held) >= self._state.limits.concerns:
             return Overloaded("Too many writes wait for replicas here; try again later")
         return None
@@ -105,16 +107,18 @@ class Concerns:
             return
         deadline = now.monotonic + patience(request, self._state.limits)
         members = len(self._state.members(role.shard))
-        held = Held(asker, role, request.concern, covers, outcome, attempt.after, deadline, members)
+        held = Held(
+            asker, role, request.concern, covers, outcome, attempt.after, deadline, members, capped=request.capped
+        )
         self.cancel(asker)  # the message that brought the request may have come twice
         self._held[asker] = held
-        alone_is_enough = needed(request.concern, members) == 1
+        alone_is_enough = needed(request.concern, members, capped=request.capped) == 1
         if (attempt.repeated or alone_is_enough) and self._settle(held, self._known(role.shard)):
             return
         if attempt.repeated:
             self._repeats.append(held)
         else:
-            self._queues.setdefault((role.shard, request.concern), deque()).append(held)
+            self._queues.setdefault((role.shard, request.concern, request.capped), deque()).append(held)
 
     # Learning who has what
 
@@ -148,7 +152,7 @@ class Concerns:
     def _look(self, shard: str) -> None:
         """Let go of all that enough replicas have by now."""
         known = self._known(shard)
-        for (name, _), queue in self._queues.items():
+        for (name, *_), queue in self._queues.items():
             while name == shard and queue and (queue[0].over or self._settle(queue[0], known)):
                 queue.popleft()
         for held in self._repeats:
@@ -171,7 +175,7 @@ class Concerns:
     def _settle(self, held: Held, known: Sequence[Mapping[bytes, int]]) -> bool:
         """Answer a write that enough replicas have; says whether that is so."""
         replicas = sum(dominates(vector, held.covers) for vector in known)
-        if replicas < needed(held.concern, len(known)):
+        if replicas < needed(held.concern, len(known), capped=held.capped):
             return False
         self._end(held, replace(held.written, replicas=replicas, of=len(known)))
         return True
@@ -210,15 +214,15 @@ class Concerns:
         self._state.out.answer(held.asker, outcome, held.after)
 
 
-def needed(concern: Concern, members: int) -> int:
-    """How many of so many members a concern asks for."""
+def needed(concern: Concern, members: int, *, capped: bool = False) -> int:
+    """How many of so many members a concern asks for; ``capped``: not for more than there are."""
     match concern:
         case "majority":
             return members // 2 + 1
         case "all":
             return members
         case int():
-            return concern
+            return min(concern, members) if capped else concern
 
 
 def patience(request: Question, limits: Limits) -> float:

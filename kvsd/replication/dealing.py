@@ -38,6 +38,11 @@ class Layout(NamedTuple):
     """The live nodes that had no shard and get one."""
 
 
+TOO_FEW_FOR_WRITES = (
+    "{} would have {} members, and this node was started with --write-concern={}: add nodes, or start with a lower one"
+)
+
+
 def deal(configuration: Configuration, shard_count: int, live: Collection[str]) -> Layout:
     """
     Deal slots and live nodes to so many shards; nodes that are not live get no place.
@@ -69,6 +74,15 @@ def deal(configuration: Configuration, shard_count: int, live: Collection[str]) 
         nodes_to_move=tuple(node for node in nodes if places[node] not in (None, homes[node])),
         nodes_to_join=tuple(node for node in nodes if places[node] is None),
     )
+
+
+def check_members(layout: Layout, least: int) -> None:
+    """Raise ConfigurationError where a layout that moves anything has a shard with fewer nodes than writes ask for by default."""
+    if not (layout.slots_to_move or layout.nodes_to_move or layout.nodes_to_join):
+        return
+    shard = min(layout.shards, key=lambda name: len(layout.shards[name]))
+    if len(layout.shards[shard]) < least:
+        raise ConfigurationError(TOO_FEW_FOR_WRITES.format(shard, len(layout.shards[shard]), least))
 
 
 def _places(configuration: Configuration, up: Collection[str]) -> dict[str, str | None]:

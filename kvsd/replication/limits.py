@@ -22,6 +22,8 @@ class Limits:
     """How often a node that was invited and not heard yet is asked for a sign of life, at the most."""
     invited_seconds: float = 600.0
     """For how long a node stays invited without being heard."""
+    least_members: int = 1
+    """How many replicas this node's default write concern asks for: a reshard that it is asked for makes no smaller shard."""
     damping_seconds: float = 2.0
     """A suspected peer is trusted again once its link has been good for this long."""
 

@@ -47,7 +47,8 @@ class Put(Struct, frozen=True, array_like=True, tag=True):
     (0: whoever carries it out draws one).  A write that is forwarded has its stamp drawn before the first try: however
     often it is carried out, and however late, it is the same version, and can't undo what came after it.  ``tried``
     says that an earlier try may have succeeded.  ``concern`` is how many replicas are to have it before it is
-    acknowledged, ``within`` for how long that may take (None: as long as is usual).
+    acknowledged, ``within`` for how long that may take (None: as long as is usual).  ``capped`` says that a number of
+    replicas larger than the shard counts as all: the client did not ask for it, the node's settings did.
     """
 
     key: str
@@ -59,6 +60,7 @@ class Put(Struct, frozen=True, array_like=True, tag=True):
     tried: bool = False
     concern: Concern = 1
     within: Seconds | None = None
+    capped: bool = False
 
 
 class CountKeys(Struct, frozen=True, array_like=True, tag=True):

@@ -22,17 +22,20 @@ from kvsd.replication.changes import (
     take_up,
 )
 from kvsd.replication.configuration import Configuration, Member, Move, Pending, Shard, Tenancy, shard_number
-from kvsd.replication.dealing import Layout, deal
+from kvsd.replication.dealing import Layout, check_members, deal
 from kvsd.replication.placement import Tenure, address_order
 
 # Begin
 
 
-def begin_reshard(configuration: Configuration, shard_count: int, live: Collection[str]) -> Configuration | None:
+def begin_reshard(
+    configuration: Configuration, shard_count: int, live: Collection[str], least_members: int = 1
+) -> Configuration | None:
     """
     Prepare to spread the slots and the live nodes over so many shards; None if nothing has to move for that.
 
-    Whoever owns the slots goes on serving them.  Raises ConfigurationError if there are too few live nodes.
+    Whoever owns the slots goes on serving them.  Raises ConfigurationError if there are too few live nodes, or too few
+    for every shard to have so many members.
     """
     if configuration.pending is not None:
         raise ChangeRefused("a reshard is under way: wait for it or abort it first")
@@ -41,6 +44,7 @@ def begin_reshard(configuration: Configuration, shard_count: int, live: Collecti
     layout = deal(configuration, shard_count, live)
     if not (layout.slots_to_move or layout.nodes_to_move or layout.nodes_to_join):
         return None
+    check_members(layout, least_members)
     started, moves = configuration.epoch + 1, _moves(configuration, layout)
     shards = dict(configuration.shards)
     join = _seat(configuration, layout, shards)

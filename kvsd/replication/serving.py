@@ -56,7 +56,7 @@ class Serving:
 
     def _write(self, role: Role, tenure: Tenure, request: Put, now: Now) -> Attempt:
         state, shard = self._state, role.shard
-        if refusal := self._concerns.refusal(shard, request.concern):
+        if refusal := self._concerns.refusal(shard, request):
             return Attempt(refusal, 0)
         row = role.store.get(tenure, request.key)
         if earlier := role.requests.get(request.key, request.request):

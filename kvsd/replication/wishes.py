@@ -163,7 +163,7 @@ class Wishes:
             return None if wait else Begun()
         if pending:
             return Conflict(f"A reshard to {pending.shard_count} shards is under way, since epoch {pending.started}")
-        following = begin_reshard(configuration, count, self._duties.live())
+        following = begin_reshard(configuration, count, self._duties.live(), self._state.limits.least_members)
         return Changed(asked.proposed) if following is None else following
 
     @staticmethod

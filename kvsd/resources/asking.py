@@ -91,13 +91,18 @@ def read_request(
             raise Rejected(400, NO_VALUE)
     token = read_token(fields.metadata, said.metadata, decode_token)
     if said is SAID_NOTHING:
-        return Get(key, token) if verb == "GET" else Put(key, value, token, concern=limits.concern)
+        return (
+            Get(key, token)
+            if verb == "GET"
+            else Put(key, value, token, concern=limits.concern, capped=limits.concern != 1)
+        )
     wait = said.wait
     if verb == "GET":
         return Get(key, token, wait or 0)
     concern = asked_concern(said.concern, limits.concern)
     within = None if concern == 1 else wait
-    return Put(key, value, token, wait or 0, request_id(said.request), concern=concern, within=within)
+    capped = not said.concern and concern != 1
+    return Put(key, value, token, wait or 0, request_id(said.request), concern=concern, within=within, capped=capped)
 
 
 def unescaped(segment: str) -> str:

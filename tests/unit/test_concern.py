@@ -236,6 +236,29 @@ class RefusalTests(ConcernTests):
         self.assertEqual(Refused("w=4 asks for more replicas than shard s0 has members (3)"), outcome)
         self.assertEqual(0, self.site(self.first).replica.state.roles["s0"].store.live_keys)
 
+    def test_more_than_there_are_by_default(self) -> None:
+        """Where the node's settings ask for more than there are, and not the client, all of them are meant, as long as it lasts."""
+        self.hold(self.third)
+        put = Put("k", b"1", EMPTY, concern=4, capped=True)
+        ticket = self.cluster.submit(self.first, put)
+        self.assertIsNone(self.outcome(ticket))
+        self.sync(self.third)
+        self.assert_written(ticket, 3)
+        elsewhere = self.cluster.submit(self.second, Put("k", b"2", EMPTY, concern=2, capped=True))
+        outcome = self.site(self.second).outcomes[elsewhere]
+        assert isinstance(outcome, Written)
+        self.assertEqual(2, outcome.replicas)
+
+    def test_more_than_are_left_by_default(self) -> None:
+        """Where a member leaves while a write waits for it, all that are left are enough."""
+        self.hold(self.third)
+        ticket = self.cluster.submit(self.first, Put("k", b"1", EMPTY, concern=3, within=60.0, capped=True))
+        explicit = self.write(3, "other", within=60.0)
+        self.cluster.submit(self.first, RemoveNode(self.third))
+        self.cluster.run(3.0)
+        self.assert_written(ticket, 2, of=2)
+        self.assertIsNone(self.outcome(explicit))
+
     def test_too_many(self) -> None:
         """Only so many writes wait; one more is refused before it is carried out."""
         self.hold(self.second, self.third)

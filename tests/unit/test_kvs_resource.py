@@ -82,6 +82,21 @@ class LongerKeyTests(HttpCase):
         self.assert_error(self.ask_key("GET", "k" * 301), 400, "Key is too long")
 
 
+class DefaultConcernTests(HttpCase):
+    """An operator may have more than one replica asked for."""
+
+    limits = RequestLimits(concern=3)
+
+    def test_default_is_capped(self) -> None:
+        """What the settings ask for counts as all where the shard has fewer members; what a client asks for does not."""
+        self.node.outcome = Written("s0", EMPTY, existed=False)
+        for query, headers, capped in (("", {}, True), ("", {"Prefer": "wait=1"}, True), ("?w=3", {}, False)):
+            self.ask("PUT", f"/kvs/k{query}", b'{"value":1}', headers)
+            put = self.node.asked[-1]
+            assert isinstance(put, Put)
+            self.assertEqual((3, capped), (put.concern, put.capped))
+
+
 class AskingTests(HttpCase):
     """What the node is asked."""
 

@@ -1,6 +1,9 @@
 """What a reshard would come to, as it is told before anything is changed."""
 
+from typing import Any
+
 from kvsd.replication.configuration import NOT_ENOUGH_NODES
+from tests.pure import PureCluster, with_limits
 from tests.unit.test_membership import NEW, newcomer
 from tests.unit.test_operations_resource import FIVE, FOUR, ONE, SIX, THREE, TWO, OperationsCase
 
@@ -58,6 +61,23 @@ class PlanTests(OperationsCase):
             answer = self.ask("PUT", "/shard/reshard", b'{"shard-count": %s}' % count.encode())
             self.assertEqual(400, answer.status, (len(count), answer))
         self.assertEqual({1}, {site.replica.state.epoch for site in self.cluster.live()})
+
+    def test_shards_that_are_too_small_for_writes(self) -> None:
+        """A reshard that leaves fewer members than writes ask for by default is refused, and so is its plan, with the reason."""
+        self.cluster = PureCluster(6, 2, with_limits(least_members=3)).founded()
+        reason = "s0 would have 2 members, and this node was started with --write-concern=3"
+        self.assertIn(reason, str(self.assert_refused("GET", "/shard/reshard?shard-count=3")))
+        self.assertIn(reason, str(self.assert_refused("PUT", "/shard/reshard", {"shard-count": 3})))
+        self.assertEqual({1}, {site.replica.state.epoch for site in self.cluster.live()})
+        for count in (2, 1):
+            self.assertEqual(count, self.get(f"/shard/reshard?shard-count={count}")["shard-count"])
+            self.assertEqual(200, self.at(ONE, "PUT", "/shard/reshard", {"shard-count": count}).status)
+
+    def assert_refused(self, method: str, target: str, fields: object = None) -> Any:
+        """A request is answered by 400; gives its error."""
+        answer = self.at(ONE, method, target, fields)
+        self.assertEqual(400, answer.status, answer)
+        return answer.body["error"]
 
     def test_shard_that_can_not_be_asked(self) -> None:
         """Keys of a shard of which nobody is up are not known, and so is the sum."""
