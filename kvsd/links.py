@@ -1,50 +1,38 @@
 """
-Correspondence with peers: envelopes sealed and opened, in two lanes for each peer.
+Correspondence with peers: envelopes sealed and opened, in four lanes for each peer.
 
 What somebody waits for (requests that are forwarded, their outcomes, whether these are still so, and acknowledgements)
 has a lane of its own: it is small, and would otherwise wait behind pages of a copy.  Where little else is due at the same
-moment, that goes along with it and saves a POST.  An answer to a POST carries what is ready in the same lane.  Between
-the lanes there is no order, and nothing in the core relies on one.
+moment, that goes along with it and saves a POST.  What tells that this node is up, and what the configuration is, has a
+lane, too: on a slow link nodes would otherwise take each other for dead while they talk.  And so has what is large (a page,
+a value): it takes seconds there, for which nothing else may wait.  An answer to a POST carries what is ready in the same
+lane.  Between the lanes there is no order, and nothing in the core relies on one.
 """
 
 from collections.abc import Callable, Sequence
-from enum import Enum
+from typing import Final
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from kvsd.lanes import Lane, lane_of
 from kvsd.link import Link
-from kvsd.ports import PeerUnreachable, Transport
+from kvsd.ports import Flow, PeerUnreachable, Transport
 from kvsd.refusals import Refusals
-from kvsd.replication.basis import AskChanges, TellChanges
 from kvsd.replication.liveness import Fate
-from kvsd.replication.messages import Acknowledged, Forward, Forwarded, Message, Sender
+from kvsd.replication.messages import Message, Sender
+from kvsd.replication.slow_ways import SlowWay
 from kvsd.replication.state import State
 from kvsd.wire import EnvelopeCodec, OtherSecret, WireError, encode_message
 
 _log = Logger()
 
-
 MAX_STRANGE_LINKS = 256
 """For so many ways to nodes that are no peers there is room: who was removed, or is not let in yet, asks as well."""
-
-_AWAITED = (Forward, Forwarded, AskChanges, TellChanges, Acknowledged)
-
-
-class Lane(Enum):
-    """Which way a message goes."""
-
-    QUICK = "quick"
-    USUAL = "usual"
-
-    __hash__ = object.__hash__  # by default its name is hashed, in Python, at every look into a dict
-
-
-def lane_of(message: Message) -> Lane:
-    """The lane of a message."""
-    return Lane.QUICK if isinstance(message, _AWAITED) else Lane.USUAL
+LOOK_SECONDS: Final = 0.2
+"""A way on which bytes wait at two looks, so long apart at the least, is slow."""
 
 
 Way = tuple[str, Lane]
@@ -88,12 +76,15 @@ class Links:
         self._late: dict[str, float] = {}
         """When a POST to a peer was last found to be late."""
         self._encoded: tuple[Message | None, bytes] = (None, b"")
+        self._flows: dict[str, Flow] = {}
+        """How far POSTs had come at the last look."""
+        self._looked = 0.0
 
     def send(self, peer: str, message: Message) -> None:
         """Queue a message for a peer; what goes to several peers in a row is encoded once."""
         if self._encoded[0] is not message:
             self._encoded = (message, encode_message(message))
-        way = peer, lane_of(message)
+        way = peer, lane_of(message, len(self._encoded[1]))
         link = self._filled[way] = self._link(way)
         link.add(self._encoded[1])
 
@@ -101,8 +92,10 @@ class Links:
         """Send what is queued."""
         filled, self._filled = self._filled, {}
         for (peer, lane), link in filled.items():
-            if lane is Lane.QUICK and (usual := filled.get((peer, Lane.USUAL))):
-                usual.hand_over(link)
+            if lane is Lane.USUAL or lane is Lane.VITAL:
+                for other in (Lane.QUICK, Lane.USUAL):
+                    if other is not lane and (company := filled.get((peer, other))):
+                        link.hand_over(company)
         for link in filled.values():
             link.flush()
         if len(self._links) > len(Lane) * len(self._state.liveness.peers) + MAX_STRANGE_LINKS:
@@ -115,6 +108,28 @@ class Links:
             del self._links[way]
             self._started.pop(way, None)
         self._late = {peer: at for peer, at in self._late.items() if peer in peers}
+
+    def look(self) -> None:
+        """Look how far POSTs have come: a way is slow on which bytes wait, and waited at the last look, and some arrived."""
+        now = self._clock.seconds()
+        seconds = now - self._looked
+        if seconds < LOOK_SECONDS:
+            return
+        busy = {peer for (peer, _), link in self._links.items() if link.is_busy}
+        before, self._flows, self._looked = self._flows, {peer: self._transport.flow(peer) for peer in busy}, now
+        slow: dict[str, SlowWay] = {}
+        for peer, flow in self._flows.items():
+            last = before.get(peer)
+            if last and last.waiting and flow.waiting and flow.carried > last.carried:
+                slow[peer] = self._slowness(peer, flow.waiting, (flow.carried - last.carried) / seconds)
+        self._state.slow_ways.learn(slow, now)
+
+    def _slowness(self, peer: str, waiting: int, bytes_per_second: float) -> SlowWay:
+        """Have the links to a peer send less at a time."""
+        links = [link for lane in Lane if (link := self._links.get((peer, lane)))]
+        for link in links:
+            link.carries(bytes_per_second)
+        return SlowWay(waiting + sum(link.backlog for link in links), bytes_per_second)
 
     def close(self) -> None:
         """Send nothing any more that waits for a moment only."""

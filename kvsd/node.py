@@ -192,6 +192,7 @@ class Node:
 
     def _tick(self) -> None:
         self._look_for_room()
+        self._links.look()
         self._act(lambda: self._replica.tick(self.now()))
 
     def _hear(self, sender: Sender, messages: list[Message]) -> None:

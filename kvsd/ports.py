@@ -7,7 +7,7 @@ so a simulated disk or network can stand in for the real one without the node no
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -79,6 +79,16 @@ class PeerUnreachable(Exception):
         self.other_secret = other_secret
 
 
+class Flow(NamedTuple):
+    """Bytes on their way to a peer: a count of those that arrived there or came back, and the bytes still to arrive."""
+
+    carried: int
+    waiting: int
+
+
+NO_FLOW: Final = Flow(0, 0)
+
+
 class Transport(Protocol):
     """A way to hand bytes to a peer and to get bytes back."""
 
@@ -86,9 +96,13 @@ class Transport(Protocol):
         """
         Hand body to the node at address (``IP:PORT``); fires with the bytes of its answer.
 
-        Fails with PeerUnreachable within the transport's timeout, and then nothing is known about whether the
-        peer got the body: it may even get it later.
+        Fails with PeerUnreachable once nothing has moved for the transport's timeout, neither of the body nor of the
+        answer, and then nothing is known about whether the peer got the body: it may even get it later.
         """
+
+    def flow(self, address: str) -> Flow:  # noqa: ARG002 (for those that can tell)
+        """Return how far the POSTs to an address have come; nothing where the transport can't tell."""
+        return NO_FLOW
 
     def close(self) -> Deferred[None]:
         """Drop all connections; posts under way fail with PeerUnreachable."""

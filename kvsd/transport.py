@@ -1,8 +1,11 @@
 """
 POSTs to peers over HTTP, by treq over an agent of our own.
 
-A peer is always an address, so nothing is resolved; its connections are kept between POSTs.  Every POST has one time
-limit for all of it, and an answer has a limit in bytes.  Whatever goes wrong is a PeerUnreachable with a short text.
+A peer is always an address, so nothing is resolved; its connections are kept between POSTs.  An answer has a limit in
+bytes.  Whatever goes wrong is a PeerUnreachable with a short text.
+
+A POST may take as long as it makes progress: while the peer's machine acknowledges bytes of the request, or bytes of the
+answer come.  Only a POST of which nothing has moved for the timeout is given up.
 
 Most of what treq does for a request is the same for all of them, and is done once or not at all: it is given a URL
 that is encoded already, headers that stay as they are, and a jar that keeps no cookies.
@@ -13,6 +16,7 @@ from typing import Any, Final
 from urllib.request import Request
 
 from hyperlink import EncodedURL
+from msgspec import Struct
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults, maybeDeferred
@@ -20,12 +24,16 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.iweb import IResponse
+from typing_extensions import override
 
+from kvsd.agent.connection import Connection
 from kvsd.agent.exchange import Body, FixedHeaders
 from kvsd.agent.peer_agent import NoAddress, PeerAgent
-from kvsd.ports import PeerUnreachable, Transport
+from kvsd.ports import NO_FLOW, Flow, PeerUnreachable, Transport
 
 TIMEOUT_SECONDS: Final = 1.5
+LOOKS: Final = 6
+"""How often within a timeout is looked whether a POST has made progress."""
 ANSWER_BYTES: Final = 8 << 20
 OTHER_SECRET_STATUS: Final = 403
 """What a node answers that has another secret: :mod:`kvsd.resources.peer`."""
@@ -34,11 +42,27 @@ _HEAD: Final = b"POST /kvsd/i/messages HTTP/1.1\r\nHost: %b\r\nContent-Type: app
 _HEADERS: Final = FixedHeaders()  # those that count are in _HEAD
 
 
+class _Watch(Struct, eq=False):
+    """A POST under way: its connection, what that had carried at the last look, and when this was found to have grown."""
+
+    connection: Connection | None
+    since: float
+    carried: int | None = None
+
+    def look(self, now: float) -> None:
+        """Look whether anything moved; what moved before the first look counts as of the beginning."""
+        carried = self.connection.carried() if self.connection else 0
+        if self.carried is not None and carried != self.carried:
+            self.since = now
+        self.carried = carried
+
+
 class TreqTransport(Transport):
     """
     The way to hand bytes to the nodes of a cluster.
 
-    ``timeout_seconds`` is for a whole exchange, connecting included; a longer answer than ``answer_bytes`` is refused.
+    ``timeout_seconds`` is for how long nothing of an exchange may move, and for connecting; a longer answer than
+    ``answer_bytes`` is refused.
     """
 
     def __init__(
@@ -49,8 +73,9 @@ class TreqTransport(Transport):
         self._answer_bytes = answer_bytes
         self._peers: dict[str, tuple[PeerAgent, HTTPClient]] = {}
         """The peers to which there are connections."""
-        self._deadlines: dict[Deferred[bytes], float] = {}
-        """When each POST under way is given up; the first one first, as all have the same time."""
+        self._watched: dict[Deferred[bytes], _Watch] = {}
+        self._given_up: set[Deferred[bytes]] = set()
+        """Those of which nothing moved any more."""
         self._timer: IDelayedCall | None = None
         self._closed = False
 
@@ -63,7 +88,7 @@ class TreqTransport(Transport):
         if self._closed:
             return fail(PeerUnreachable(f"{address}: the transport is closed"))
         try:
-            client = self._client(address)
+            agent, client = self._client(address)
         except NoAddress as error:
             return fail(PeerUnreachable(f"{address}: {error}"))
         reactor: Any = self._reactor  # without one, treq imports the global reactor, to no purpose
@@ -79,9 +104,15 @@ class TreqTransport(Transport):
             reactor=reactor,
         )
         posted: Deferred[bytes] = requested.addCallback(_body)
-        self._deadlines[posted] = self._reactor.seconds() + self._timeout_seconds
+        self._watched[posted] = _Watch(agent.chosen, self._reactor.seconds())
         self._keep_time()
         return posted.addBoth(self._ended, posted, address)
+
+    @override
+    def flow(self, address: str) -> Flow:
+        """Return how far the POSTs to an address have come."""
+        peer = self._peers.get(address)
+        return Flow(*peer[0].flow()) if peer else NO_FLOW
 
     def close(self) -> Deferred[None]:
         """Drop all connections; posts under way fail with PeerUnreachable."""
@@ -92,7 +123,7 @@ class TreqTransport(Transport):
         closing = [agent.close() for agent, _ in list(self._peers.values())]
         return gatherResults(closing).addCallback(lambda _: None)
 
-    def _client(self, address: str) -> HTTPClient:
+    def _client(self, address: str) -> tuple[PeerAgent, HTTPClient]:
         """A client that speaks with a peer alone.  Raises NoAddress."""
         if address not in self._peers:
             agent = PeerAgent(
@@ -104,19 +135,20 @@ class TreqTransport(Transport):
                 gone=lambda: self._forget(address),
             )
             self._peers[address] = agent, HTTPClient(agent, _NO_COOKIES)
-        return self._peers[address][1]
+        return self._peers[address]
 
     def _forget(self, address: str) -> None:
         del self._peers[address]
 
     def _ended(self, result: bytes | Failure, posted: Deferred[bytes], address: str) -> bytes | Failure:
         """A POST came to its end; one kind of failure for all that can go wrong."""
-        deadline = self._deadlines.pop(posted)
+        del self._watched[posted]
         if isinstance(result, bytes):
             return result
-        late = bool(result.check(CancelledError)) and self._reactor.seconds() >= deadline
+        late = posted in self._given_up
         if late:
-            why = f"no answer within {self._timeout_seconds:g} s"
+            self._given_up.remove(posted)
+            why = f"nothing moved for {self._timeout_seconds:g} s"
         elif result.check(CancelledError):
             why = "given up"
         else:
@@ -125,17 +157,19 @@ class TreqTransport(Transport):
         return Failure(PeerUnreachable(f"{address}: {why}", late=late, other_secret=other_secret))
 
     def _keep_time(self) -> None:
-        """Have the clock strike at the first deadline: one timer for all POSTs, as hardly any is ever needed."""
-        if self._timer is None and self._deadlines and not self._closed:
-            first = next(iter(self._deadlines.values()))
-            self._timer = self._reactor.callLater(max(0.0, first - self._reactor.seconds()), self._strike)
+        """Have the clock strike now and then: one timer for all POSTs, as hardly any is ever needed."""
+        if self._timer is None and self._watched and not self._closed:
+            self._timer = self._reactor.callLater(self._timeout_seconds / LOOKS, self._strike)
 
     def _strike(self) -> None:
-        """Give up what has taken too long."""
+        """Give up POSTs of which nothing has moved for too long."""
         self._timer = None
         now = self._reactor.seconds()
-        for posted in [posted for posted, deadline in self._deadlines.items() if deadline <= now]:
-            posted.cancel()
+        for posted, watch in list(self._watched.items()):
+            watch.look(now)
+            if now - watch.since >= self._timeout_seconds and posted in self._watched:
+                self._given_up.add(posted)
+                posted.cancel()
         self._keep_time()
 
 

@@ -226,6 +226,7 @@ MESSAGES: dict[type[Message], st.SearchStrategy[Message]] = {
         marks=st.dictionaries(shards, marks, max_size=2),
         partial=several(shards),
         meeting=st.booleans(),
+        slow=several(addresses),
     ),
     said.Bind: built(said.Bind),
     said.Bound: built(said.Bound, instance=instances),

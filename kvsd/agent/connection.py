@@ -2,9 +2,12 @@
 One connection to a peer: requests out, answers in, one after the other.
 """
 
+import struct
+import termios
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from fcntl import ioctl
+from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, fail
@@ -38,6 +41,8 @@ class Connection(Protocol):
         self._connector: IConnector | None = None
         self._idle: IDelayedCall | None = None
         self._used = self._reactor.seconds()
+        self._given = self._received = 0
+        """How many bytes were given to the transport, and came from it."""
         self._reason: Failure | None = None
         """Why it ends."""
         self._behind = False
@@ -54,6 +59,14 @@ class Connection(Protocol):
     def load(self) -> int:
         """How many answers are awaited."""
         return len(self._asked)
+
+    def waiting(self) -> int:
+        """Return the bytes of requests that the peer's machine has not acknowledged."""
+        return sum(map(len, self._unsent)) + (unacknowledged(self.transport) if self.connected else 0)
+
+    def carried(self) -> int:
+        """Return a count of the bytes that the peer's machine acknowledged or sent: it grows while anything moves."""
+        return self._received + (self._given - unacknowledged(self.transport) if self.connected else 0)
 
     def ask(self, request: bytes) -> Deferred[IResponse]:
         """Send a request, as soon as that is possible; fires with its answer, or fails where the connection is lost."""
@@ -100,6 +113,7 @@ class Connection(Protocol):
         if self._reason is not None:
             return
         self._used = self._reactor.seconds()
+        self._received += len(data)
         answers = self._answers.receive(data)
         surplus = len(answers) - len(self._asked)
         if self._answers.wrong:
@@ -127,6 +141,7 @@ class Connection(Protocol):
         The usual way takes a turn of the reactor and two calls of the system more.
         """
         transport: object = self.transport
+        self._given += len(request)
         if not self._behind and isinstance(transport, FileDescriptor):
             written = transport.writeSomeData(request)
             if isinstance(written, int):  # else the connection is lost, and the transport finds out when it writes
@@ -151,6 +166,22 @@ class Connection(Protocol):
             self.end(Failure(ConnectionDone("it was not used for long")), gently=True)
         else:
             self._idle = self._reactor.callLater(rest if rest > 0 else KEPT_SECONDS, self._rest)
+
+
+def unacknowledged(transport: Any) -> int:
+    """
+    Return how many written bytes the other end's machine has not acknowledged: in the transport and in its socket.
+
+    Where the system does not tell of the socket's (SIOCOUTQ, which has the number of TIOCOUTQ), of the transport's only.
+    """
+    if not isinstance(transport, FileDescriptor):
+        return 0
+    own = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+    try:
+        queued = ioctl(transport.fileno(), termios.TIOCOUTQ, bytes(4))
+    except (OSError, ValueError):
+        return own
+    return own + int(struct.unpack("i", queued)[0])
 
 
 class Connecting(ClientFactory):

@@ -27,7 +27,8 @@ from kvsd.agent.exchange import TardyBody, written_by
 from kvsd.replication.invariant import InvariantBroken
 from kvsd.replication.node_address import address_fault
 
-CONNECTIONS: Final = 2
+CONNECTIONS: Final = 4
+"""As many as there are lanes to a peer: no lane's POST waits for the answer to another's."""
 
 
 class NoAddress(Exception):
@@ -61,6 +62,8 @@ class PeerAgent:
         self._connect_seconds = connect_seconds
         self._gone = gone
         self._connections: list[Connection] = []
+        self.chosen: Connection | None = None
+        """The connection that took the last request."""
         self._closed: list[Deferred[None]] | None = None
 
     def request(
@@ -79,7 +82,12 @@ class PeerAgent:
             body = written_by(bodyProducer) if bodyProducer else b""
         except TardyBody:
             return fail()
-        return self._free().ask(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
+        self.chosen = self._free()
+        return self.chosen.ask(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
+
+    def flow(self) -> tuple[int, int]:
+        """Return how many bytes the connections that there are have carried, and how many are still to arrive."""
+        return sum(c.carried() for c in self._connections), sum(c.waiting() for c in self._connections)
 
     def close(self) -> Deferred[None]:
         """End all connections, and with them all requests."""

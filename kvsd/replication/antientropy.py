@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kvsd.replication.causality import VersionVector, copy_id, dominates, missing
+from kvsd.replication.limits import Limits
 from kvsd.replication.messages import Pull, PullOps, PullRows
 from kvsd.replication.record import Row
 from kvsd.replication.reports import Reports
 from kvsd.replication.role import Role
+from kvsd.replication.slow_ways import SlowWays
 from kvsd.replication.state import State
 
 
@@ -31,6 +33,15 @@ class Pulling:
     since: float
     cursor: int = 0
     rows: list[Row] = field(default_factory=list)
+    refused: bool = False
+    """Whether the peer gave nothing, as much is on its way from it already."""
+
+    def is_late(self, now: float, limits: Limits, slow_ways: SlowWays) -> bool:
+        """Return True if no answer is to be expected any more, or the peer may have room for it by now."""
+        waited = now - self.since
+        if self.refused:
+            return waited > limits.heartbeat_seconds
+        return slow_ways.is_overdue(self.peer, waited - limits.pull_timeout_seconds, now)
 
 
 class AntiEntropy:
@@ -46,7 +57,7 @@ class AntiEntropy:
     def tick(self, now: float) -> None:
         """Pull for every role that has known for a while that it lacks something."""
         for pulling in list(self._pulling.values()):
-            late = now - pulling.since > self._state.limits.pull_timeout_seconds
+            late = pulling.is_late(now, self._state.limits, self._state.slow_ways)
             if late or self._state.roles.get(pulling.role.shard) is not pulling.role:
                 self._give_up(pulling)
         for role in self._state.roles.values():
@@ -120,6 +131,9 @@ class AntiEntropy:
         """Be done with a pull after its ops were delivered, or go on at once where that led anywhere."""
         pulling = self._pulling.get(message.shard)
         if pulling is None or pulling.id != message.id:
+            return
+        if not message.ops and self._state.slow_ways.is_moving(peer, now):
+            pulling.since, pulling.refused = now, True
             return
         del self._pulling[message.shard]
         if message.more and applied:

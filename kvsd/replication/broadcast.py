@@ -2,7 +2,7 @@
 Causal broadcast within a shard.
 
 A write becomes an *op*, numbered without gaps by its writer, that names the writes of the shard it depends on.  It is
-sent once to every member that can be used; a replica applies it as soon as everything of its writer before it and all
+sent once to every member that can be used, unless much is on its way there as it is; a replica applies it as soon as everything of its writer before it and all
 that it names has been applied, and holds it back until then.  What gets lost on the way is fetched by anti-entropy.
 """
 
@@ -75,7 +75,7 @@ class Broadcast:
         for shard, issued in unsent.items():
             push = Push(issued.ops, issued.acknowledge)
             for address in roster.audience.get(shard, ()):
-                if state.usable(address):
+                if state.usable(address) and not (state.slow_ways.out and state.slow_ways.is_full(address)):
                     state.out.send(address, push)
 
     def deliver(self, ops: Iterable[Op], now: float) -> list[Role]:

@@ -23,7 +23,7 @@ class Exports:
         self._meeting = Meeting(state)
         self._reports = Reports(state)
 
-    def give(self, message: Import) -> Imported | None:
+    def give(self, message: Import, peer: str = "") -> Imported | None:
         """
         The answer to a question; None where this node can't answer it, in the configuration that it knows.
 
@@ -35,10 +35,10 @@ class Exports:
         if role is None:
             return self._nothing(message) if self._owes_nothing(message) else None
         if message.first:
-            return self._copy(role, message) if self._is_ready(message.tenure, role) else None
+            return self._copy(role, message, peer) if self._is_ready(message.tenure, role) else None
         if message.cursor == 0 and role.log.reaches_back_to(message.vector, role.vector):
-            return self._tail(role, message)
-        return self._copy(role, message)
+            return self._tail(role, message, peer)
+        return self._copy(role, message, peer)
 
     def _is_source(self, message: Import) -> bool:
         roster = self._state.roster
@@ -75,11 +75,11 @@ class Exports:
         slots = next((move.slots for move in roster.moves if move.tenure == tenure), ())
         return {roster.configuration.slots[slot] for slot in slots}
 
-    def _tail(self, role: Role, message: Import) -> Imported:
+    def _tail(self, role: Role, message: Import, peer: str) -> Imported:
         """The writes beyond a vector that concern a tenure, by the log."""
         roster = self._state.roster
         assert roster is not None, "it is asked in a configuration"
-        ops, more = role.log.since(message.vector, self._state.limits.page_bytes)
+        ops, more = role.log.since(message.vector, self._state.slow_ways.page_bytes(peer))
         cover = dict(message.vector)
         for op in ops:
             join(cover, {op.writer: op.counter})
@@ -88,7 +88,7 @@ class Exports:
         covered = {role.shard: cover if more else dict(role.vector)}
         return self._answer(message, found, requests, 0, covered, complete=not more)
 
-    def _copy(self, role: Role, message: Import) -> Imported | None:
+    def _copy(self, role: Role, message: Import, peer: str) -> Imported | None:
         """A page of rows: all of the slots, or those beyond a vector that concern a tenure."""
         limits, roster, start = self._state.limits, self._state.roster, message.cursor
         assert roster is not None, "it is asked in a configuration"
@@ -96,7 +96,7 @@ class Exports:
             return None
         wanted = partial(roster.is_present if message.first else roster.concerns, message.tenure)
         slots = slots_for(roster, message.tenure, first=message.first)
-        bounds = (limits.page_bytes, limits.page_rows)
+        bounds = (self._state.slow_ways.page_bytes(peer), limits.page_rows)
         found = role.store.page(message.id, start, message.vector, *bounds, wanted, slots)
         if found is None:
             return None

@@ -196,9 +196,9 @@ class Forwards:
 
     def tick(self, now: Now) -> list[tuple[Forwarding, Outcome]]:
         """Try the next member where one took too long; returns what came to an end."""
-        return self._retry(
-            [i for i, forwarding in self._under_way.items() if forwarding.deadline <= now.monotonic], now
-        )
+        overdue, at = self._state.slow_ways.is_overdue, now.monotonic
+        late = [id_ for id_, f in self._under_way.items() if f.deadline <= at and overdue(f.peer, at - f.deadline, at)]
+        return self._retry(late, now)
 
     def _retry(self, ids: list[int], now: Now) -> list[tuple[Forwarding, Outcome]]:
         ended = []

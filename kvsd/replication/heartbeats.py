@@ -81,6 +81,7 @@ class Heartbeats:
             marks={shard: role.durable_marks for shard, role in roles.items() if role.durable_marks},
             partial=tuple(sorted(shard for shard, role in roles.items() if not role.whole)),
             meeting=meeting,
+            slow=tuple(state.slow_ways.out),
         )
 
     def heard(self, sender: Sender, message: Heartbeat, now: Now) -> Collection[str]:
@@ -95,6 +96,8 @@ class Heartbeats:
         peer.beat(now.monotonic, state.limits.heartbeat_seconds)
         peer.hlc = message.hlc
         state.clocks.compare(peer, message.wall_ms, now)
+        if state.identity.address in message.slow:
+            state.slow_ways.told(peer.address, now.monotonic)
         state.liveness.hearsay(message.silent_ms, now.monotonic)
         before = peer.epoch, peer.vectors, peer.marks
         genuine = state.is_genuine(sender.address, sender.instance)

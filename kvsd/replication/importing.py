@@ -86,7 +86,8 @@ class Imports:
     def tick(self, now: float) -> None:
         """Ask for what is to be imported."""
         for key, importing in list(self._under_way.items()):
-            if now - importing.since > self._state.limits.pull_timeout_seconds:
+            late_seconds = now - importing.since - self._state.limits.pull_timeout_seconds
+            if self._state.slow_ways.is_overdue(importing.peer, late_seconds, now):
                 del self._under_way[key]
         if not self._can_issue():
             return

@@ -27,6 +27,8 @@ class Limits:
     damping_seconds: float = 2.0
     """A suspected peer is trusted again once its link has been good for this long."""
 
+    moving_seconds: float = 30.0
+    """For how long, beyond its time, an answer is waited for while something moves on a slow link to or from the peer."""
     forward_seconds: float = 4.0
     """
     How long a forwarded request may stay unanswered, on top of the time that its client is ready to wait.
@@ -58,6 +60,8 @@ class Limits:
     """How often tombstones are collected, and short logs truncated."""
 
     page_bytes: int = 128 * 1024
+    page_seconds: float = 0.25
+    """A page for a peer whose link is slow has as much as that carries in this time."""
     page_rows: int = 4_000
     """Of a copy: so much is worked off in some 20 ms, for which a client's request waits at the most."""
     page_requests: int = 2_000
@@ -80,7 +84,7 @@ class Limits:
     """About how much memory the rows take that were used lately, for each replica."""
     copy_changes: int = 1_000_000
     """With more keys than that changed during a copy, it begins anew."""
-    copy_ticks: int = 100
+    copy_ticks: int = 600
     """A copy that nobody goes on with for so many ticks is given up."""
 
     collected: int = 65_536

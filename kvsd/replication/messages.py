@@ -35,7 +35,8 @@ class Heartbeat(Struct, frozen=True, array_like=True, tag=True):
     shards of which it is a learner that has not yet what a member had when it became one, and ``meeting`` that it says
     nothing of all that yet; ``founded`` the instances that are known to have been bound to their addresses by a
     majority; ``reported`` how many writes each replica ever said that it holds durably, by the writer that it is: who
-    once said more than it has now was given an old copy of its data.
+    once said more than it has now was given an old copy of its data; ``slow`` the nodes to which something takes long, but
+    moves.
     """
 
     epoch: Epoch
@@ -48,6 +49,7 @@ class Heartbeat(Struct, frozen=True, array_like=True, tag=True):
     marks: dict[str, Marks] = {}
     partial: tuple[str, ...] = ()
     meeting: bool = False
+    slow: tuple[str, ...] = ()
 
 
 class Bind(Struct, frozen=True, array_like=True, tag=True):

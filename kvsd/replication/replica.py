@@ -222,7 +222,7 @@ class Replica:
                 if role:
                     self.broadcast.drain(role)
             case Import():
-                if answer := self.exports.give(message):
+                if answer := self.exports.give(message, peer):
                     self.state.out.send(peer, answer)
             case Imported():
                 self.imports.imported(peer, message, now.monotonic)

@@ -23,6 +23,7 @@ from kvsd.replication.role import Role
 from kvsd.replication.roster import Roster
 from kvsd.replication.saved import Saved
 from kvsd.replication.shelf import EMPTY_SHELF, Shelf
+from kvsd.replication.slow_ways import SlowWays
 from kvsd.replication.stamps import Stamps
 
 
@@ -73,6 +74,7 @@ class State:
         self.dissolving: list[Role] = []
         """Roles that are over, and are forgotten little by little."""
         self.disk = Durability(self.out, self.roles, self.dissolving, limits)
+        self.slow_ways = SlowWays(limits)
         self.now = Now(0.0, 0)
         """The time of the event at hand."""
         self.restored: float | None = None

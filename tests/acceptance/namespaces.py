@@ -24,6 +24,13 @@ def ip(*arguments: str) -> None:
         raise OSError(f"ip {' '.join(arguments)}: {ended.stderr.strip()}")
 
 
+def tc(namespace: str, *arguments: str) -> None:
+    """Run the tc command in a namespace; raises OSError with what it had to say."""
+    ended = subprocess.run(["tc", "-n", namespace, *arguments], capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise OSError(f"tc {' '.join(arguments)}: {ended.stderr.strip()}")
+
+
 def why_not() -> str:
     """Why there can be no namespaces here; empty where there can."""
     if os.geteuid() != 0:
@@ -67,6 +74,30 @@ class Network:
     def heal(self, address: str) -> None:
         """Put the cable back."""
         ip("-n", self._switch, "link", "set", f"peer{self._number(address)}", "master", "switch")
+
+    def narrow(self, address: str, rate: str) -> None:
+        """
+        Let a node's cable carry only so much (as tc has it: ``4mbit``), there and back.
+
+        Raises OSError where this machine can't.
+        """
+        number = self._number(address)
+        for namespace, device in ((self._node(number), "peers"), (self._switch, f"peer{number}")):
+            tc(
+                namespace,
+                "qdisc",
+                "add",
+                "dev",
+                device,
+                "root",
+                "tbf",
+                "rate",
+                rate,
+                "burst",
+                "16kb",
+                "latency",
+                "100ms",
+            )
 
     def _number(self, address: str) -> int:
         return int(address.partition(":")[0].rpartition(".")[2])

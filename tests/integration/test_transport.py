@@ -1,6 +1,10 @@
 """POSTs between nodes over real connections."""
 
 import gzip
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
@@ -13,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from kvsd.metrics import Metrics
-from kvsd.ports import PeerUnreachable
+from kvsd.ports import NO_FLOW, PeerUnreachable
 from kvsd.resources.root import RequestLimits, make_site
 from kvsd.transport import TreqTransport
 from tests.fakes import FakeNode
@@ -45,6 +49,55 @@ class Scripted(Protocol):
         self._script.fire(self._script.lost)
 
 
+class Narrow(Protocol):
+    """A peer's end of a connection over which so many bytes come in a second, in and out, and after a while none at all."""
+
+    def __init__(self, bytes_per_second: float, whole: int, stuck_after: int) -> None:
+        self._bytes_per_second = bytes_per_second
+        self._whole = whole
+        self._stuck_after = stuck_after
+        self._heard = 0
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        transport.bufferSize = 16_384
+
+    def dataReceived(self, data: bytes) -> None:
+        self._heard += len(data)
+        transport: Any = self.transport
+        transport.pauseProducing()
+        if self._heard >= self._whole:
+            self._answer(response(b"at last"))
+        elif self._heard < self._stuck_after:
+            self._later(len(data) / self._bytes_per_second, transport.resumeProducing)
+
+    def _answer(self, rest: bytes) -> None:
+        """Say one byte after the other."""
+        transport: Any = self.transport
+        transport.write(rest[:5])
+        if rest[5:]:
+            self._later(SHORT / 4, lambda: self._answer(rest[5:]))
+
+    def _later(self, seconds: float, call: Callable[[], None]) -> None:
+        def still() -> None:
+            if self.connected:
+                call()
+
+        anything: Any = reactor
+        anything.callLater(seconds, still)
+
+
+class NarrowPeer(Factory):
+    """A peer that is slow to take what it is sent."""
+
+    def __init__(self, bytes_per_second: float, whole: int, stuck_after: int) -> None:
+        self._parts = (bytes_per_second, whole, stuck_after)
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        return Narrow(*self._parts)
+
+
 class Script(Factory):
     """A peer that gives one answer to everything; ``asked`` and ``lost`` fire when it has heard enough, and on a close."""
 
@@ -73,6 +126,20 @@ class Script(Factory):
 def response(content: bytes, headers: bytes = b"", status: bytes = b"200 OK") -> bytes:
     """A reply as it stands on the wire."""
     return b"HTTP/1.1 %s\r\nContent-Length: %d\r\n%s\r\n%s" % (status, len(content), headers, content)
+
+
+def bound_buffers(listening: IListeningPort) -> None:
+    """Have the system keep little for a peer that does not read: connections take that from whom they come to."""
+    port: Any = listening
+    port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+
+
+async def wait(seconds: float) -> None:
+    """Let some time pass."""
+    anything: Any = reactor
+    passed: Deferred[None] = Deferred()
+    anything.callLater(seconds, passed.callback, None)
+    await passed
 
 
 class TransportCase(TestCase):
@@ -246,8 +313,39 @@ class PeerTests(TransportCase):
         transport = self.make_transport(timeout_seconds=SHORT)
         for answer in (b"", b"HTTP/1.1 200", response(b"1234")[:-1]):
             address, script = await self.serve(answer)
-            await self.assert_unreachable(transport.post(address, b"."), address, f"no answer within {SHORT} s")
+            await self.assert_unreachable(transport.post(address, b"."), address, f"nothing moved for {SHORT} s")
             await script.lost
+
+    async def test_what_moves_is_not_given_up(self) -> None:
+        """A POST may take many times its time limit, on its way there and back, as long as bytes get through."""
+        transport = self.make_transport(timeout_seconds=SHORT)
+        address, listening = await self.listen(NarrowPeer(MEBIBYTE, MEBIBYTE, MEBIBYTE))
+        bound_buffers(listening)
+        began = time.monotonic()
+        self.assertEqual(await transport.post(address, b"x" * MEBIBYTE), b"at last")
+        self.assertGreater(time.monotonic() - began, 3 * SHORT)
+
+    async def test_what_stops_moving_is_given_up(self) -> None:
+        """A POST of which nothing moves any more is given up after the time limit, though most of it got there."""
+        transport = self.make_transport(timeout_seconds=SHORT)
+        address, listening = await self.listen(NarrowPeer(4 * MEBIBYTE, MEBIBYTE, MEBIBYTE // 2))
+        bound_buffers(listening)
+        await self.assert_unreachable(transport.post(address, b"x" * MEBIBYTE), address, f"nothing moved for {SHORT} s")
+
+    async def test_flow(self) -> None:
+        """How far a POST has come can be seen while it is under way."""
+        address, listening = await self.listen(NarrowPeer(MEBIBYTE, MEBIBYTE, MEBIBYTE))
+        bound_buffers(listening)
+        self.assertEqual(self.transport.flow(address), NO_FLOW)
+        posted = self.transport.post(address, b"x" * MEBIBYTE)
+        await wait(SHORT)
+        first = self.transport.flow(address)
+        await wait(SHORT)
+        second = self.transport.flow(address)
+        self.assertGreater(first.waiting, second.waiting)
+        self.assertLess(first.carried, second.carried)
+        self.assertEqual(await posted, b"at last")
+        self.assertEqual(self.transport.flow(address).waiting, 0)
 
     async def test_broken_answers(self) -> None:
         """A peer that hangs up, in the middle or at once, or that does not speak HTTP, did not answer."""

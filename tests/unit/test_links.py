@@ -7,10 +7,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.link import PAUSE_SECONDS
 from kvsd.links import MAX_STRANGE_LINKS, Links
-from kvsd.ports import PeerUnreachable, Transport
+from kvsd.ports import NO_FLOW, Flow, PeerUnreachable, Transport
 from kvsd.replication.limits import Limits
 from kvsd.replication.liveness import Fate
-from kvsd.replication.messages import Acknowledged, Forward, Forwarded, Message, Push, Sender
+from kvsd.replication.messages import Acknowledged, Forward, Forwarded, Heartbeat, Message, Push, Sender
 from kvsd.replication.requests import Absent, Get
 from kvsd.replication.state import Identity, State
 from kvsd.replication.token import EMPTY
@@ -22,6 +22,7 @@ FORWARD = Forward(1, Get("key", EMPTY))
 FORWARDED = Forwarded(1, Absent("s0", EMPTY))
 ACKNOWLEDGED = Acknowledged("s0", b"bertha", b"annabe", 7)
 PUSH = Push([])
+HEARTBEAT = Heartbeat(1, 0, 0, {}, {}, {}, {})
 
 
 class Slow(Transport):
@@ -29,6 +30,11 @@ class Slow(Transport):
 
     def __init__(self) -> None:
         self.posts: list[tuple[str, bytes, Deferred[bytes]]] = []
+        self.flows: dict[str, Flow] = {}
+
+    def flow(self, address: str) -> Flow:
+        """How far POSTs have come, as the test has it."""
+        return self.flows.get(address, NO_FLOW)
 
     def post(self, address: str, body: bytes) -> Deferred[bytes]:
         """Take a POST."""
@@ -71,8 +77,9 @@ class LinksTests(SynchronousTestCase):
         self.heard: list[Message] = []
         self.crashes: list[Failure] = []
         self.codec = EnvelopeCodec(b"secret")
+        self.state = State(Identity(ANNA, b"a" * 16, 1), Limits())
         self.links = Links(
-            State(Identity(ANNA, b"a" * 16, 1), Limits()),
+            self.state,
             self.slow,
             b"secret",
             lambda _, messages: self.heard.extend(messages),
@@ -124,6 +131,49 @@ class LinksTests(SynchronousTestCase):
         large = Push([make_op(b"annabe", number, value=b"x" * 30_000) for number in (1, 2, 3)])
         self.send(CARL, large, FORWARD)
         self.assertEqual(self.said()[2:], [(CARL, [large]), (CARL, [FORWARD])])
+
+    def test_what_is_large_holds_nothing_up(self) -> None:
+        """A heartbeat, a small write and a forwarded request do not wait behind a large value, nor does a heartbeat behind those."""
+        large = Push([make_op(b"annabe", 1, value=b"x" * 70_000)])
+        self.send(BERT, large)
+        self.send(BERT, PUSH)
+        self.send(BERT, FORWARD)
+        self.send(BERT, HEARTBEAT)
+        self.assertEqual([messages for _, messages in self.said()], [[large], [PUSH], [FORWARD], [HEARTBEAT]])
+        self.send(CARL, HEARTBEAT, PUSH)
+        self.assertEqual(self.said()[4:], [(CARL, [PUSH, HEARTBEAT])])
+
+    def look(self, *flows: Flow) -> None:
+        """Look as often at how far POSTs to Bert have come, a second apart."""
+        for flow in flows:
+            self.slow.flows[BERT] = flow
+            self.clock.advance(1.0)
+            self.links.look()
+
+    def test_slow_ways(self) -> None:
+        """A way is slow while bytes wait on it and others arrive; not where none arrives, nor where none waits."""
+        self.send(BERT, PUSH)
+        self.send(BERT, PUSH)
+        ways = self.state.slow_ways
+        self.look(Flow(0, 900_000))
+        self.assertEqual(ways.out, {})
+        self.look(Flow(300_000, 600_000))
+        self.assertEqual((ways.out[BERT].bytes_per_second, ways.out[BERT].backlog > 600_000), (300_000.0, True))
+        self.look(Flow(300_000, 600_000))
+        self.assertEqual(ways.out, {})
+        self.look(Flow(800_000, 100_000), Flow(900_000, 0))
+        self.assertEqual(ways.out, {})
+
+    def test_slow_ways_get_short_posts(self) -> None:
+        """On a slow way a POST takes about a quarter of a second, and longer ones again where it is not slow any more."""
+        small = Push([make_op(b"annabe", 1, value=b"x" * 20_000)])
+        self.send(BERT, PUSH)
+        self.look(Flow(0, 900_000), Flow(200_000, 700_000))
+        self.send(BERT, *[small] * 12)
+        self.answer(0)
+        self.answer(1)
+        self.answer(2)
+        self.assertEqual([len(messages) for _, messages in self.said()], [1, 2, 4, 6])
 
     def test_answers_keep_their_lane(self) -> None:
         """The answer to a POST carries what is ready in its lane, and that is not sent again."""
