@@ -4,6 +4,7 @@ Group commit: all writes that come in while one commit is under way make up the 
 What depends on a write is held here until that write is durable, and then released in its order.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from twisted.internet.defer import Deferred
@@ -12,9 +13,12 @@ from twisted.python.failure import Failure
 
 from kvsd.entries import Entry
 from kvsd.ports import DiskFull, Storage
-from kvsd.replication.effects import Keep, Reply, Send
+from kvsd.replication.effects import Keep, Reply, Send, Ticket
+from kvsd.replication.requests import Outcome
 
 RETRY_SECONDS = 1.0
+MAX_COMMIT_BYTES = 8 * 1024 * 1024
+"""Of large bodies: a commit is encoded as a whole, and each value is in it twice, and in the database's batch once more."""
 
 
 class Journal:
@@ -45,7 +49,12 @@ class Journal:
         self._full = full
         self._crash = crash
         self._pending: list[Keep] = []
-        self._written = 0
+        self.written = 0
+        """The position of the last write."""
+        self._weight = 0
+        """How many bytes of large bodies are in what is pending."""
+        self._parts: deque[tuple[list[Keep], int]] = deque()
+        """What is committed before that, each part by itself, with its position."""
         self.durable = 0
         """The position up to which everything is on disk."""
         self._committing = False
@@ -57,7 +66,14 @@ class Journal:
     def write(self, position: int, changes: Iterable[Keep]) -> None:
         """Put changes into the next commit, as the write of a position."""
         self._pending += changes
-        self._written = position
+        self.written = position
+        if self._weight >= MAX_COMMIT_BYTES:
+            self._parts.append((self._pending, position))
+            self._pending, self._weight = [], 0
+
+    def weigh(self, size: int) -> None:
+        """Note that the next write has so many bytes of large bodies; of many, each commit gets a part only."""
+        self._weight += size
 
     def after(self, position: int, effect: Send | Reply) -> None:
         """Perform an effect once everything up to a position is durable."""
@@ -68,12 +84,20 @@ class Journal:
         else:
             self._held[position] = [effect]
 
+    def answer(self, ticket: Ticket, outcome: Outcome) -> None:
+        """Answer a ticket once all that was written by now is durable."""
+        self.after(self.written, Reply(self.written, ticket, outcome))
+
     def flush(self) -> None:
         """Commit what was written, unless a commit is under way: then it follows that one."""
-        if self._pending and not self._committing:
-            kept, self._pending, self._committing = self._pending, [], True
+        if (self._pending or self._parts) and not self._committing:
+            if self._parts:
+                kept, position = self._parts.popleft()
+            else:
+                kept, position, self._pending, self._weight = self._pending, self.written, [], 0
+            self._committing = True
             try:
-                self._commit(self._encode(kept), self._written)
+                self._commit(self._encode(kept), position)
             except Exception:  # no other commit may follow, as if it were all that there was
                 self._crash(Failure())
 
@@ -107,7 +131,7 @@ class Journal:
         self._reactor.callLater(RETRY_SECONDS, self._commit, changes, position)
 
     def _tell_idle(self) -> None:
-        if not self._pending and not self._committing:
+        if not self._pending and not self._parts and not self._committing:
             idle, self._idle = self._idle, []
             for done in idle:
                 done.callback(None)

@@ -16,12 +16,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from kvsd.askers import Askers
+from kvsd.bodies import parts
 from kvsd.entries import entries
 from kvsd.insight import Insight
 from kvsd.journal import Journal
 from kvsd.links import Links
 from kvsd.oversight import Oversight
 from kvsd.ports import Storage, StorageError, Transport
+from kvsd.replication.budget import SMALL_BYTES
 from kvsd.replication.effects import Effect, Note, Now, Reply, Send, Ticket, Write
 from kvsd.replication.liveness import Fate
 from kvsd.replication.messages import Message, Sender
@@ -29,6 +31,8 @@ from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Get, Outcome, Overloaded, Request
 from kvsd.tokens import Tokens
 from kvsd.turn import EndOfTurn
+
+NO_ROOM = Overloaded("Too many bytes of requests are under way at this node; try again later")
 
 _log = Logger()
 
@@ -70,10 +74,10 @@ class Node:
         def posted(peer: str, fate: Fate) -> None:
             self._act(lambda: replica.posted(peer, fate, self.now()))
 
-        self.address, self.key_changes = replica.state.identity.address, replica.state.key_changes
+        state = replica.state
+        self.address, self.key_changes, self.budget = state.identity.address, state.key_changes, state.budget
         self.tokens = Tokens(replica.state, secret)
-        self._replica = replica
-        self._reactor = reactor
+        self._replica, self._reactor = replica, reactor
         self.now = lambda: Now(reactor.seconds(), wall_ms())
         self._storage = storage
         self._transport = transport
@@ -90,9 +94,10 @@ class Node:
         self._links = Links(replica.state, transport, secret, self._hear, posted, self._fail, reactor, observe_post)
         self.insight = Insight(replica, self.now, self._links.refusals.reasons)
         self.oversight = Oversight(replica, self.insight, self.now)
-        self._askers = Askers(lambda ticket: self._act(lambda: replica.cancel(ticket)))
+        self._askers = Askers(lambda ticket: self._act(lambda: replica.cancel(ticket)), self._journal, self.budget)
         self._end_of_turn = EndOfTurn(reactor, self._flush)
         self._asked: list[tuple[Ticket, Request]] = []  # what was asked in this turn
+        self._asked_bytes = 0  # of large bodies
         self._ticking = LoopingCall(self._tick)
 
     # Life
@@ -123,18 +128,25 @@ class Node:
 
     # What the doors ask
 
-    def submit(self, request: Request, answered: Callable[[Outcome], None]) -> Callable[[], None]:
+    def submit(self, request: Request, answered: Callable[[Outcome], None], size: int = 0) -> Callable[[], None]:
         """
         Put a client's request to the replica; returns what to call when nobody waits for the answer any more.
 
         What is asked in one turn is one event, before the next one of another kind or at the end of the turn.
-        ``answered`` gets the outcome, once: in this call, where the node stops, or later.  It is a part of the event that
-        led to the outcome, so it may not raise.
+        ``answered`` gets the outcome, once: in this call, where the node stops or has no room, or later.  It is a part of
+        the event that led to the outcome, so it may not raise.  ``size`` is that of the body that the request came with: a
+        large one is counted until nothing of the request is held any more but what is stored.
         """
         if self._stopping:
             answered(Overloaded("This node is shutting down; try another one"))
             return nothing
+        if size > SMALL_BYTES and not self.budget.take(size):
+            answered(NO_ROOM)
+            return nothing
         ticket = self._askers.admit(answered)
+        if size > SMALL_BYTES:
+            self._asked_bytes += size
+            self._askers.weigh(ticket, size)
         self._asked.append((ticket, request))
         self._end_of_turn.wish()
         return partial(self._askers.forget, ticket)
@@ -162,7 +174,11 @@ class Node:
         Raises WireError where no node of this cluster made the body.
         """
         sender, messages = self._links.open(body)
+        if len(body) > SMALL_BYTES:
+            self._journal.weigh(len(body))
         self._hear(sender, messages)
+        if len(body) > SMALL_BYTES:
+            self._askers.hold(len(body))
         return self._links.reply(sender.address, messages)
 
     # Events
@@ -171,7 +187,14 @@ class Node:
         """Put to the replica what clients asked by now, then give it events, and perform the effects; or stop for good."""
         if self._asked:
             asked, self._asked = self._asked, []
-            events = (lambda: self._replica.submit(asked, self.now()), *events)
+            if self._asked_bytes:
+                self._asked_bytes = 0
+                events = (
+                    *parts(asked, lambda part: self._replica.submit(part, self.now()), self._journal.weigh),
+                    *events,
+                )
+            else:
+                events = (lambda: self._replica.submit(asked, self.now()), *events)
         for event in events:
             if self._stopped:
                 return

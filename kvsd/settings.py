@@ -16,7 +16,12 @@ BACKLOG = 1024
 """How many connections may wait to be accepted; the kernel may allow fewer."""
 DEFAULT_MAX_BODY_BYTES = 1024 * 1024
 DEFAULT_MAX_KEY_LENGTH = 50
+MAX_CONNECTIONS = "max-connections", "KVSD_MAX_CONNECTIONS"
+BODY_BUDGET = "body-budget-bytes", "KVSD_BODY_BUDGET_BYTES"
 DEFAULT_MAX_CONNECTIONS = 10_000
+DEFAULT_BODY_BUDGET_BYTES = 256 * 1024 * 1024
+LEAST_BODY_BUDGET_BYTES = 16 * 1024 * 1024
+"""The largest message between nodes and the largest body of a client fit in together."""
 DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
 LARGEST_MAX_BODY_BYTES = 4 * 1024 * 1024
 """What was accepted must fit into a message between nodes."""
@@ -49,6 +54,7 @@ class Settings:
     write_concern: Concern
     cache_bytes: int
     max_connections: int
+    body_budget_bytes: int
     may_force: bool
     flaw: str = ""
 
@@ -91,8 +97,9 @@ def read_settings(options: Mapping[str, object], environment: Mapping[str, str])
         ),
         write_concern=_write_concern(given("write-concern", "")),
         cache_bytes=_number("cache-bytes", given("cache-bytes", ""), DEFAULT_CACHE_BYTES),
-        max_connections=_number(
-            "max-connections", given("max-connections", "KVSD_MAX_CONNECTIONS"), DEFAULT_MAX_CONNECTIONS
+        max_connections=_number(MAX_CONNECTIONS[0], given(*MAX_CONNECTIONS), DEFAULT_MAX_CONNECTIONS),
+        body_budget_bytes=_number(
+            BODY_BUDGET[0], given(*BODY_BUDGET), DEFAULT_BODY_BUDGET_BYTES, least=LEAST_BODY_BUDGET_BYTES
         ),
         may_force=_may_force(given("force", "")),
     )
@@ -179,12 +186,12 @@ def _may_force(text: str | None) -> bool:
     return text != "never"
 
 
-def _number(name: str, text: str | None, default: int, most: int = MAX_NUMBER) -> int:
+def _number(name: str, text: str | None, default: int, most: int = MAX_NUMBER, least: int = 1) -> int:
     if text is None:
         return default
     number = int(text) if text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS else 0
-    if not 1 <= number <= most:
-        raise SettingsError(f"{name} is malformed: {text[:40]!r} is not a whole number from 1 to {most}")
+    if not least <= number <= most:
+        raise SettingsError(f"{name} is malformed: {text[:40]!r} is not a whole number from {least} to {most}")
     return number
 
 

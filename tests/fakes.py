@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 from kvsd.insight import Insight
 from kvsd.node import Node
 from kvsd.replication.basis import Confirm
+from kvsd.replication.budget import Budget
 from kvsd.replication.causality import Dependencies
 from kvsd.replication.key_changes import KeyChanges
 from kvsd.replication.requests import Absent, Found, Get, Outcome, Request, Unassigned
@@ -15,6 +16,7 @@ from kvsd.status import Status
 from kvsd.tokens import Tokens
 from kvsd.wire import WireError
 
+BUDGET_BYTES = 64 << 20
 WRITER = b"\x01\x02\x03\x04\x05\x06"
 
 
@@ -96,6 +98,7 @@ class FakeNode(Node):
         self.open: list[Deferred[Outcome]] = []
         self.given_up: list[Request] = []
         self.received: list[bytes] = []
+        self.budget = Budget(BUDGET_BYTES)
 
     @property
     def outcome(self) -> Outcome | None:
@@ -123,7 +126,7 @@ class FakeNode(Node):
         self.asked.append(request)
         return self.outcome
 
-    def submit(self, request: Request, answered: Callable[[Outcome], None]) -> Callable[[], None]:
+    def submit(self, request: Request, answered: Callable[[Outcome], None], size: int = 0) -> Callable[[], None]:
         self.asked.append(request)
         if self.failure:
             raise self.failure

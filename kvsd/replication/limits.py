@@ -71,7 +71,11 @@ class Limits:
     """How many ops leave a log at a tick, or an eighth of it where that is more; and how many tombstones the store."""
     holdback_ops: int = 10_000
     holdback_bytes: int = 32 * 1024 * 1024
+    body_bytes: int = 256 * 1024 * 1024
+    """How many bytes of large bodies the node holds at once, in arrival, under way, waiting, forwarded or held."""
     waiters: int = 1_000
+    waiter_bytes: int = 64 * 1024 * 1024
+    """How many bytes of values the requests that wait may hold: a part of ``body_bytes``, as they may wait for a minute."""
     forwards: int = 10_000
     concerns: int = 10_000
     """How many acknowledgements wait for replicas."""

@@ -8,6 +8,7 @@ alone knows them all.
 from functools import partial
 from typing import NamedTuple
 
+from kvsd.replication.budget import Budget
 from kvsd.replication.clocks import Clocks
 from kvsd.replication.configuration import Configuration, Member
 from kvsd.replication.durability import Durability
@@ -73,6 +74,7 @@ class State:
         """This node's roles, by shard."""
         self.dissolving: list[Role] = []
         """Roles that are over, and are forgotten little by little."""
+        self.budget = Budget(limits.body_bytes)
         self.disk = Durability(self.out, self.roles, self.dissolving, limits)
         self.slow_ways = SlowWays(limits)
         self.now = Now(0.0, 0)

@@ -7,10 +7,11 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from kvsd.replication.antientropy import AntiEntropy
+from kvsd.replication.budget import SMALL_BYTES
 from kvsd.replication.causality import Dependencies
 from kvsd.replication.concern import Concerns
 from kvsd.replication.effects import Now
-from kvsd.replication.outbox import Asker
+from kvsd.replication.outbox import Asker, Remote
 from kvsd.replication.past import Past
 from kvsd.replication.requests import KeyRequest, Overloaded, Put, Unmet
 from kvsd.replication.role import Role
@@ -27,6 +28,12 @@ class Waiter(NamedTuple):
     request: KeyRequest
     deadline: float
     unmet: Unmet
+
+    @property
+    def size(self) -> int:
+        """How many bytes its value has, 0 where it is small."""
+        value = self.request.value if isinstance(self.request, Put) else None
+        return len(value) if value is not None and len(value) > SMALL_BYTES else 0
 
     def request_at(self, now: Now) -> KeyRequest:
         """The request with what is left of the time that its client gave it."""
@@ -48,6 +55,8 @@ class Waiting:
         self._antientropy = antientropy
         self._past = Past(state)
         self._waiters: dict[Asker, Waiter] = {}
+        self.bytes = 0
+        """How many bytes of values the requests that wait hold."""
 
     def __len__(self) -> int:
         """How many requests wait."""
@@ -65,10 +74,10 @@ class Waiting:
             self._state.out.answer(asker, unmet)
         elif len(self._waiters) >= self._state.limits.waiters:
             self._state.out.answer(asker, Overloaded("Too many requests wait here; try again later"))
-        else:
-            waiter = self._waiters[asker] = Waiter(asker, role, request, now.monotonic + wait, unmet)
-            if request.wait and role:
-                self._antientropy.pull(role, self._holders(waiter), now.monotonic)
+        elif not self._keep(waiter := Waiter(asker, role, request, now.monotonic + wait, unmet)):
+            self._state.out.answer(asker, Overloaded("Too many bytes of requests wait here; try again later"))
+        elif request.wait and role:
+            self._antientropy.pull(role, self._holders(waiter), now.monotonic)
 
     def _moment(self, unmet: Unmet) -> float:
         if unmet.epoch_needed:
@@ -88,9 +97,26 @@ class Waiting:
             for waiter in self._waiters.values()
         ]
 
+    def _keep(self, waiter: Waiter) -> bool:
+        """Have a request wait; return False where there is no room for its value."""
+        self.cancel(waiter.asker)  # the message that brought the request may have come twice
+        size, budget = waiter.size, self._state.budget
+        if size and self.bytes + size > self._state.limits.waiter_bytes:
+            return False
+        # A client's own request is counted from its arrival at its node on; one that a peer has forwarded only here.
+        if isinstance(waiter.asker, Remote) and not budget.take(size, of_peer=True):
+            return False
+        self.bytes += size
+        self._waiters[waiter.asker] = waiter
+        return True
+
     def cancel(self, asker: Asker) -> None:
-        """Nobody waits for the answer any more."""
-        self._waiters.pop(asker, None)
+        """Let go of a request that waits, if it does."""
+        waiter = self._waiters.pop(asker, None)
+        if waiter and (size := waiter.size):
+            self.bytes -= size
+            if isinstance(asker, Remote):
+                self._state.budget.give(size)
 
     def wake(self, now: Now) -> None:
         """Something was applied: answer who now can be."""
@@ -100,8 +126,10 @@ class Waiting:
 
     def release(self, now: Now) -> list[tuple[Asker, KeyRequest]]:
         """Let go of all, as another configuration is in force: who asked for what, with the time that is left."""
-        waiters, self._waiters = self._waiters, {}
-        return [(waiter.asker, waiter.request_at(now)) for waiter in waiters.values()]
+        waiters = list(self._waiters.values())
+        for waiter in waiters:
+            self.cancel(waiter.asker)
+        return [(waiter.asker, waiter.request_at(now)) for waiter in waiters]
 
     def tick(self, now: Now) -> None:
         """Answer those whose time is up, and fetch for those who still wait."""
@@ -120,13 +148,13 @@ class Waiting:
 
     def _try(self, waiter: Waiter, now: Now) -> None:
         if waiter.role is None:
-            del self._waiters[waiter.asker]
+            self.cancel(waiter.asker)
             self._state.out.answer(waiter.asker, waiter.unmet)
             return
         request = waiter.request_at(now)
         attempt = self._serving.attempt(waiter.role, request, now)
         if not isinstance(attempt.outcome, Unmet) or now.monotonic >= waiter.deadline:
-            del self._waiters[waiter.asker]
+            self.cancel(waiter.asker)
             self._concerns.answer(waiter.asker, waiter.role, request, attempt, now)
 
     def _holders(self, waiter: Waiter) -> list[str]:

@@ -5,11 +5,13 @@ A body that is too large is not kept but read and thrown away, so that its clien
 on a connection that can be used again.  A client that takes too long over it is answered without the rest, is given a
 moment to read that, and is cut off.
 
-While a body comes in, the request does not know its path yet.  So a body may be as large as another node's only where
-it says that it is one (``application/octet-stream``); what is too large for its path after all, the route refuses.
+A body may be as large as another node's only on the path between nodes.  One that is not small waits, without being read
+from, until there is room for it (:mod:`kvsd.resources.places`).
 """
 
+from functools import partial
 from io import BytesIO
+from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
@@ -18,33 +20,47 @@ from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET, Request
 from typing_extensions import override
 
+from kvsd.replication.budget import SMALL_BYTES
 from kvsd.resources.conformance import refusal
 from kvsd.resources.door import (
-    OCTETS,
     SERVER,
     Discarded,
+    Reply,
     RequestLimits,
     answer,
     error_reply,
     internal_error,
+    no_room,
     too_large,
 )
+from kvsd.resources.places import Place, Places
+
+MESSAGES: Final = b"/kvsd/i/messages"
+"""The path between nodes."""
 
 
 class BoundedRequest(Request):
     """A request that is bounded in size and time until it has arrived, and is then answered by a resource."""
 
     def __init__(
-        self, resource: IResource, limits: RequestLimits, clock: IReactorTime, channel: HTTPChannel, *more: object
+        self,
+        resource: IResource,
+        limits: RequestLimits,
+        clock: IReactorTime,
+        places: Places,
+        channel: HTTPChannel,
+        *more: object,
     ) -> None:
         super().__init__(channel, *more)
         self._resource = resource
         self._limits = limits
+        self._places = places
         self._clock = clock
         self._late = clock.seconds() + limits.arrival_seconds
         self._timer: IDelayedCall | None = clock.callLater(limits.arrival_seconds, self.give_up)
         self._kept_bytes = limits.max_body_bytes
         self._received_bytes = 0
+        self._place: Place | None = None
         self._dismissed = False
 
     # What the channel tells, in this order
@@ -53,7 +69,8 @@ class BoundedRequest(Request):
     def gotLength(self, length: int | None) -> None:
         """The headers are here; length is that of the body, None where it comes in chunks."""
         self.content = BytesIO()
-        if self.getHeader(b"Content-Type") == OCTETS:
+        of_peer = origin_form(self.channel._path) == MESSAGES
+        if of_peer:
             self._kept_bytes = max(self._kept_bytes, self._limits.peer_body_bytes)
         if self._dismissed:
             self.channel.persistent = False
@@ -63,12 +80,32 @@ class BoundedRequest(Request):
                 # Not sent yet, and not to be asked for.
                 self.requestHeaders.removeHeader(b"Expect")
                 self.give_up()
+        elif length is None or length > SMALL_BYTES:
+            self._enter(self._kept_bytes if length is None else length, of_peer=of_peer)
+
+    def _enter(self, size: int, *, of_peer: bool) -> None:
+        """Have room for the body, and read on once there is some."""
+        resume = self.channel._networkProducer.resumeProducing
+        refused = partial(self.give_up, no_room())
+        self._place = self._places.enter(size, of_peer=of_peer, admitted=resume, refused=refused)
+        if not self._place.is_in:
+            self.channel._networkProducer.pauseProducing()
+
+    def _leave(self) -> None:
+        """Have no more room for the body; read on where that was waited for."""
+        place, self._place = self._place, None
+        if place is not None:
+            self._places.leave(place)
+            if not place.is_in:
+                self.channel._networkProducer.resumeProducing()
 
     @override
     def handleContentChunk(self, data: bytes) -> None:
         """A piece of the body."""
         assert self.content is not None, "the length comes before the body"
         self._received_bytes += len(data)
+        if self._place is not None:
+            self._place.came = self._received_bytes
         if self._dismissed:
             return
         if self._received_bytes <= self._kept_bytes and not isinstance(self.content, Discarded):
@@ -82,6 +119,7 @@ class BoundedRequest(Request):
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """All of the request is here."""
         self._stop_timer()
+        self._leave()
         if self._dismissed:
             self.finish()
             return
@@ -93,6 +131,8 @@ class BoundedRequest(Request):
     def connectionLost(self, reason: Failure) -> None:
         """The client has gone."""
         self._stop_timer()
+        if self._place is not None:
+            self._places.leave(self._place)
         super().connectionLost(reason)
 
     # The answer
@@ -143,23 +183,26 @@ class BoundedRequest(Request):
 
     def _discard(self) -> None:
         """Keep no more of the body, and wait for the rest of it a little."""
+        self._leave()
         self.content = Discarded()
         patience = min(self._limits.discard_seconds, self._late - self._clock.seconds())
         if self._timer:
             self._timer.reset(max(patience, 0))
 
-    def give_up(self) -> None:
-        """Answer without the rest of the request."""
+    def give_up(self, reply: Reply | None = None) -> None:
+        """Answer without the rest of the request: what is said, or what is the matter with it."""
         self._stop_timer()
+        self._leave()
         self._dismissed = True
         self.channel.persistent = False
         self.clientproto = b"HTTP/1.1"  # the true one comes with the rest
         _name_server(self)
         self.setHeader(b"Connection", b"close")
-        if isinstance(self.content, Discarded):
+        if reply is None and isinstance(self.content, Discarded):
             reply = too_large(self._kept_bytes).reply
-        else:
+        elif reply is None:
             reply = error_reply(408, f"Request did not arrive within {self._limits.arrival_seconds:g} seconds")
+        self.content = Discarded()
         self.write(answer(self, reply))
         # Closing now, with bytes of the client's unread, would reset the connection and take the answer with it.
         self._timer = self._clock.callLater(self._limits.linger_seconds, self.channel.forceAbortClient)

@@ -53,7 +53,7 @@ class Desk:
             asked = read_request(verb, key, said, body, self.limits, self._decode)
             outcome = self.node.read(asked) if isinstance(asked, Get) else None
             if outcome is None and self.under_way < self.limits.in_flight:
-                return Call(self, verb, said.wait, asked, started, tell).begun()
+                return Call(self, verb, said.wait, asked, started, tell).begun(len(body))
             label, reply = self._answers.to(asked, outcome or BUSY)
             if said.wait is not None and label in _HONOURED:
                 reply = _confirmed(reply, said.wait)
@@ -129,11 +129,15 @@ class Call(Struct, eq=False):
     _forget: Callable[[], None] = nothing
     """Tells the node that nobody waits any more."""
 
-    def begun(self) -> "Call | str":
-        """Put the request to the node; returns the call, or the word by which it was counted if it is over."""
+    def begun(self, size: int) -> "Call | str":
+        """
+        Put the request, with a body of that size, to the node.
+
+        Returns the call, or the word by which it was counted if it is over.
+        """
         self._desk.under_way += 1
         try:
-            self._forget = self._desk.node.submit(self._asked, self._hear)
+            self._forget = self._desk.node.submit(self._asked, self._hear, size)
         except Exception:
             self._end("error")
             self._tell(internal_error(Failure()))

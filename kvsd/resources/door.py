@@ -121,6 +121,11 @@ def too_large(max_bytes: int) -> Rejected:
     return Rejected(413, f"Request body is too large: the limit is {max_bytes} bytes")
 
 
+def no_room() -> Reply:
+    """The reply where too many bytes of bodies are in arrival or under way."""
+    return error_reply(503, "Too many bytes of requests are under way at this node; try again later", RETRY_AFTER)
+
+
 def answer(request: IRequest, reply: Reply) -> bytes:
     """Set a request's status and headers for a reply, and return the body that is to be written."""
     request.setResponseCode(reply.status)
@@ -171,9 +176,13 @@ class Discarded(BytesIO):
 
 
 def kept_body(request: Request, max_bytes: int) -> bytes | None:
-    """The body of a request; None where it has more than max_bytes."""
+    """Take the body out of a request, which keeps it no longer; None where it has more than max_bytes."""
     content = request.content
-    body = content.read() if content is not None else b""
+    if content is None:
+        return b""
+    body = content.read()
+    content.seek(0)
+    content.truncate()
     return None if isinstance(content, Discarded) or len(body) > max_bytes else body
 
 

@@ -46,8 +46,9 @@ class Keys:
             call.cancel()
 
         told: Deferred[Reply] = Deferred(gone)
-        body = kept_body(request, self._desk.limits.max_body_bytes)
-        call = self._desk.ask(verb, key, said_in(request.requestHeaders, request.args or {}), body, told.callback)
+        said = said_in(request.requestHeaders, request.args or {})
+        # The body has no name here: it would be kept until the answer.
+        call = self._desk.ask(verb, key, said, kept_body(request, self._desk.limits.max_body_bytes), told.callback)
         return answer(request, await told)
 
 

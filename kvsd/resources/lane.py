@@ -9,6 +9,7 @@ One request of a connection is under way at a time, on whichever way: what comes
 the order of their requests, and a write has been carried out before what comes after it is begun.
 """
 
+from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -21,7 +22,9 @@ from typing_extensions import override
 from kvsd.resources.desk import Call, Confirmation, Desk
 from kvsd.resources.door import Reply, internal_error
 from kvsd.resources.framing import Framing, Whole
+from kvsd.resources.partial_request import PartialRequest
 from kvsd.resources.peer import hear
+from kvsd.resources.places import Places
 from kvsd.resources.recent import Given, Recent
 from kvsd.resources.replies import ReplyWriter, direct_write
 from kvsd.resources.site import Channel
@@ -38,11 +41,12 @@ _log = Logger()
 class Lane:
     """What all connections of a site have in common."""
 
-    def __init__(self, desk: Desk, clock: IReactorTime) -> None:
+    def __init__(self, desk: Desk, clock: IReactorTime, places: Places) -> None:
         self.desk = desk
         self.seconds = clock.seconds
         self.encode = ReplyWriter().encode
         self.recent = Recent(desk.node)
+        self.places = places
 
     def channel(self) -> "LaneChannel":
         """A new connection."""
@@ -64,10 +68,8 @@ class LaneChannel(Channel):
         """Its bytes, where it is a read without a body."""
         self._call: Call | Confirmation | None = None
         """What it asks of the node, where that takes its time."""
-        self._held: list[bytes] = []
+        self._partial: PartialRequest | None = None
         """A request for the lane of whose body some is still to come."""
-        self._lacking = 0
-        """How many bytes that is."""
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
         self._heard = 0.0
@@ -87,9 +89,11 @@ class LaneChannel(Channel):
         if self._call is not None:
             self._heard = self.lane.seconds()
             self.rawDataReceived(data)  # waits with all else that comes while a request is under way
-        elif self._held:
+        elif self._partial is not None:
             self._heard = self.lane.seconds()
-            self._hold(data)
+            if self._partial.add(data):
+                data, self._partial = self._partial.end(), None
+                self._take(data)
         elif (
             # Whether the next byte is the first of a request, nothing is under way, and answers are read.
             self.between_requests
@@ -138,26 +142,21 @@ class LaneChannel(Channel):
             self.wait_for_reader()
             self._buffer = data[at:]
         elif isinstance(request, int):
-            self._lacking = request
-            self._late = self.callLater(self.lane.desk.limits.arrival_seconds, self._give_up)
-            self._hold(data[at:])
+            self._await_body(request, data[at:])
         elif at < size:
             super().dataReceived(data[at:])
 
-    def _hold(self, data: bytes) -> None:
-        """Keep what there is of a request until its body is whole."""
-        self._held.append(data)
-        self._lacking -= len(data)
-        if self._lacking <= 0:
-            self._late.cancel()
-            data, self._held = b"".join(self._held), []
-            self._take(data)
+    def _await_body(self, size: int, data: bytes) -> None:
+        """Keep a part of a request until the rest has come."""
+        late = partial(self.callLater, self.lane.desk.limits.arrival_seconds)
+        self._partial = PartialRequest(size, data, self.lane.places, self._networkProducer, late, self._give_up)
 
-    def _give_up(self) -> None:
-        """A body takes too long to come: as the parser has it, so does the lane."""
-        data, self._held = b"".join(self._held), []
+    def _give_up(self, reply: Reply | None) -> None:
+        """A body takes too long to come, or there is no room for it: as the parser has it, so does the lane."""
+        assert self._partial is not None, "a part of a request is there"
+        data, self._partial = self._partial.end(read_on=True), None
         LineReceiver.dataReceived(self, data)  # not as if it came only now: the connection is as idle as it was
-        self.requests[-1].give_up()
+        self.requests[-1].give_up(reply)
 
     # Answers go out
 
@@ -185,7 +184,8 @@ class LaneChannel(Channel):
         if not request.verb:
             self._tell(_heard(self.lane.desk, request.body))
             return
-        call = self.lane.desk.ask(request.verb, request.key, request.said, request.body, self._tell)
+        body, request.body = request.body, b""  # or it would be kept until the next request
+        call = self.lane.desk.ask(request.verb, request.key, request.said, body, self._tell)
         if not isinstance(call, str):
             self._call = call
 
@@ -257,9 +257,9 @@ class LaneChannel(Channel):
         if self._call is not None:
             call, self._call = self._call, None
             call.cancel()
-        if self._held:
-            self._held = []
-            self._late.cancel()
+        if self._partial is not None:
+            self._partial.end()
+            self._partial = None
         super().connectionLost(reason)
 
 

@@ -17,6 +17,7 @@ from kvsd.resources.kvs import KeyPath, Keys
 from kvsd.resources.lane import Lane
 from kvsd.resources.operations import Operations
 from kvsd.resources.peer import Peers
+from kvsd.resources.places import Places
 from kvsd.resources.shard import Shards
 from kvsd.resources.site import BoundedSite
 from kvsd.resources.view import View
@@ -84,8 +85,14 @@ def make_site(
         b"readyz": health,
         b"metrics": health,
     }
-    site = BoundedSite(Root(nouns), limits, clock, access_log=access_log)
+    places = Places(node.budget, clock)
+    site = BoundedSite(Root(nouns), limits, clock, places, access_log=access_log)
+    metrics.show(
+        "kvsd_body_bytes",
+        "Bytes of large request bodies in arrival, under way, waiting, forwarded or held for an acknowledgement.",
+        lambda: node.budget.used_bytes,
+    )
     metrics.show("kvsd_connections", "Connections of clients and peers that are open.", lambda: site.admission.open)
     if lane:
-        site.protocol = Lane(desk, clock).channel  # type: ignore[assignment]
+        site.protocol = Lane(desk, clock, places).channel  # type: ignore[assignment]
     return site

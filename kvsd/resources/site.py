@@ -18,6 +18,7 @@ from typing_extensions import override
 from kvsd.resources.admission import Admission
 from kvsd.resources.arrival import BoundedRequest
 from kvsd.resources.door import SERVER, RequestLimits, error_reply
+from kvsd.resources.places import Places
 
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
@@ -119,9 +120,15 @@ class BoundedSite(Site):
     protocol = Channel  # type: ignore[assignment]  # what it is by default stands between for HTTP/2, and costs time
 
     def __init__(
-        self, resource: IResource, limits: RequestLimits, reactor: IReactorTime, *, access_log: bool = False
+        self,
+        resource: IResource,
+        limits: RequestLimits,
+        reactor: IReactorTime,
+        places: Places,
+        *,
+        access_log: bool = False,
     ) -> None:
-        arriving = partial(BoundedRequest, resource, limits, reactor)
+        arriving = partial(BoundedRequest, resource, limits, reactor, places)
         super().__init__(resource, requestFactory=arriving, timeout=limits.idle_seconds, reactor=reactor)
         self.access_log = access_log
         self.admission = Admission(limits.max_connections, limits.open_files, reactor)

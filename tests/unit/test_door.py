@@ -12,6 +12,7 @@ from twisted.web.server import Request
 from kvsd.replication.requests import Found, Put, Written
 from kvsd.replication.token import EMPTY
 from kvsd.resources.door import Rejected, read_json
+from kvsd.resources.places import Places
 from kvsd.resources.site import BoundedSite
 from tests.fakes import token
 from tests.http_case import HttpCase
@@ -203,7 +204,7 @@ class ErrorTests(HttpCase):
 
     def test_failure_below_the_routes(self) -> None:
         """So is a failure outside of any route; one that comes after half an answer ends the connection."""
-        self.site = BoundedSite(Broken(), self.limits, self.clock)
+        self.site = BoundedSite(Broken(), self.limits, self.clock, Places(self.node.budget, self.clock))
         self.assert_error(self.ask("GET", "/early"), 500, "Internal error; the node's log has more")
         connection = self.connect()
         connection.send(b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n")

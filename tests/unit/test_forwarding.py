@@ -19,7 +19,7 @@ from kvsd.replication.requests import (
 from kvsd.replication.store import record_bytes
 from kvsd.replication.token import EMPTY
 from tests.builders import make_record
-from tests.pure import PureCluster, Watched
+from tests.pure import PureCluster, Watched, with_limits
 
 
 class Asked:
@@ -123,6 +123,29 @@ class ForwardingTests(Asked, SynchronousTestCase):
         self.cluster.heal()
         self.cluster.run(4.0)
         self.assertIsInstance(self.outcome(ticket), Found)
+
+    def test_bytes_of_requests_that_wait_are_bounded(self) -> None:
+        """Of large writes that wait only so many bytes are kept, whoever asked; all is given back when the wait is over."""
+        self.cluster.isolate(self.first)
+        self.cluster.run(1.5)
+        token = self.cluster.put(self.first, self.key, "1")
+        replica = self.cluster.sites[self.second].replica
+        replica.state.limits = with_limits(waiter_bytes=250_000)
+        put = Put(self.key, b"1" * 100_000, token, wait=3.0)
+        own = [self.cluster.submit(self.second, put) for _ in range(3)]
+        self.cluster.run(1.0)
+        outcomes = self.cluster.sites[self.second].outcomes
+        self.assertEqual([type(outcomes.get(ticket)) for ticket in own], [type(None), type(None), Overloaded])
+        self.assertEqual((replica.waiting.bytes, replica.state.budget.used_bytes), (200_000, 0))
+        replica.cancel(own[0])
+        self.cluster.isolate(self.first, self.third)
+        self.cluster.run(1.5)
+        forwarded = self.cluster.submit(self.edge, put)
+        self.cluster.run(0.5)
+        self.assertEqual((replica.waiting.bytes, replica.state.budget.used_bytes), (100_000, 100_000))
+        self.cluster.run(4.0)
+        self.assertIsInstance(self.outcome(forwarded), Unmet)
+        self.assertEqual((replica.waiting.bytes, replica.state.budget.used_bytes), (0, 0))
 
     def test_client_that_waits_is_refused_in_time(self) -> None:
         """Waiting ends with a refusal when its time is up."""

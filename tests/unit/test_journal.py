@@ -8,7 +8,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.entries import Entry
-from kvsd.journal import RETRY_SECONDS, Journal
+from kvsd.journal import MAX_COMMIT_BYTES, RETRY_SECONDS, Journal
 from kvsd.ports import DiskFull, StorageError
 from kvsd.replication.effects import DropRole, Keep, Reply, Send
 from kvsd.replication.messages import Bind
@@ -101,6 +101,26 @@ class JournalTests(SynchronousTestCase):
         self.assertEqual([], self.commits())
         self.journal.flush()
         self.assertEqual([[b"a", b"b", b"c"]], self.commits())
+
+    def test_large_bodies_are_committed_in_parts(self) -> None:
+        """However many large bodies come while the disk is slow, a commit has only so many bytes of them, in their order."""
+        self.write(1, b"a")
+        self.journal.flush()
+        for position in range(2, 8):
+            self.journal.weigh(MAX_COMMIT_BYTES // 2)
+            self.write(position, b"%d" % position)
+        self.write(8, b"b")
+        for commit in range(4):
+            self.end(commit)
+        self.assertEqual([[b"a"], [b"2", b"3"], [b"4", b"5"], [b"6", b"7"], [b"b"]], self.commits())
+        self.assertEqual(("synced", 7), self.events[-3])
+        idle = self.journal.idle()
+        self.assertNoResult(idle)
+        self.end(4)
+        self.successResultOf(idle)
+        self.assertEqual(
+            [reply(position) for position in range(1, 9)], [e for e in self.events if isinstance(e, Reply)]
+        )
 
     def test_one_commit_at_a_time(self) -> None:
         """What is written during a commit is the next one, in one piece."""

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.node import Node
+from kvsd.node import NO_ROOM, Node
 from kvsd.ports import Transport
 from kvsd.replication.configuration import founding_configuration
 from kvsd.replication.effects import Effect, Now, Ticket
@@ -122,6 +122,58 @@ class NodeTests(SynchronousTestCase):
         self.sync()
         self.assertIsInstance(self.successResultOf(asked), Written)
         self.assertEqual(2, self.at_bert())
+
+    def ask_much(self, key: str, size: int) -> tuple[list[Outcome], Callable[[], None]]:
+        """Ask for a write that came with a body of some size; its outcomes, and what to call when its client leaves."""
+        outcomes: list[Outcome] = []
+        return outcomes, self.node.submit(Put(key, b"x" * size, EMPTY), outcomes.append, size)
+
+    def test_large_bodies_are_counted_until_they_are_on_disk(self) -> None:
+        """A request with a large body is counted until its answer; where its client leaves, until the disk has it."""
+        _, leave = self.ask_much("a", 5000)
+        told, _ = self.ask_much("b", 6000)
+        self.ask_much("small", 100)
+        self.assertEqual(self.node.budget.used_bytes, 11_000)
+        self.turn()
+        leave()
+        self.assertEqual(self.node.budget.used_bytes, 11_000)
+        self.sync()
+        self.assertEqual(self.node.budget.used_bytes, 0)
+        self.assertIsInstance(told[0], Written)
+
+    def test_no_room_for_large_bodies(self) -> None:
+        """What goes beyond the budget is refused at once, and leaves no trace; small requests go on."""
+        self.node.budget.take_anyway(self.node.budget.client_bytes - 5000)
+        told, _ = self.ask_much("a", 5001)
+        self.assertEqual(told, [NO_ROOM])
+        told, _ = self.ask_much("b", 5000)
+        small, _ = self.ask_much("small", 100)
+        self.sync()
+        self.assertIsInstance(told[0], Written)
+        self.assertIsInstance(small[0], Written)
+        self.assertEqual(self.node.budget.used_bytes, self.node.budget.client_bytes - 5000)
+
+    def test_large_bodies_of_a_turn_are_several_commits(self) -> None:
+        """What is asked in a turn is carried out in its order, and no commit has more than some megabytes of it."""
+        asked = [self.ask_much(f"key{number}", 3 << 20) for number in range(6)]
+        self.turn()
+        commits = 0
+        while self.commits:
+            self.commits.pop(0)()
+            commits += 1
+            self.turn()
+        self.assertEqual([type(outcomes[0]) for outcomes, _ in asked], [Written] * 6)
+        self.assertGreaterEqual(commits, 2)
+        self.assertEqual(self.node.budget.used_bytes, 0)
+
+    def test_large_messages_are_counted_until_they_are_on_disk(self) -> None:
+        """What a peer sends is counted until this node's disk has what it brought."""
+        bert = self.nodes[BERT]
+        bert.submit(Put("key", b"x" * 9000, EMPTY), lambda _: None, 9000)
+        self.clock.pump([0.01] * 5)
+        self.assertGreater(self.node.budget.used_bytes, 9000)
+        self.sync()
+        self.assertEqual((self.node.budget.used_bytes, bert.budget.used_bytes), (0, 0))
 
     def test_reads_of_other_keys_are_answered_meanwhile(self) -> None:
         """A read of the key that is being written waits for the disk, a read of another does not."""

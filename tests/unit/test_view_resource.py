@@ -108,7 +108,7 @@ class BadRequestsTests(NodesCase):
     def test_bad_bodies(self) -> None:
         """What is no JSON object that names a node is a 400 that says so, and nobody is asked."""
         bodies = (
-            (b"", "not valid JSON"),
+            (b"", "Request body is missing"),
             (b"-nonsense", "not valid JSON"),
             (b"{", "not valid JSON"),
             (b'{"socket-address": "10.0.0.9:8090"}x', "not valid JSON"),
