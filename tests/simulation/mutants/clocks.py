@@ -2,9 +2,14 @@
 Defects of how clocks are judged: right ones are taken for wrong, and wrong ones are believed.
 """
 
+from kvsd.replication.broadcast import Broadcast
 from kvsd.replication.clocks import Clocks
+from kvsd.replication.hlc import COUNTER_BITS
 from kvsd.replication.stamps import Stamps
+from tests.pure import ADDRESSES, START_WALL_MS, PureCluster
 from tests.simulation.mutants.planting import Plant, Planting
+
+TEN_YEARS_MS = 10 * 365 * 86_400_000
 
 
 def own_clock_not_counted(planting: Planting) -> None:
@@ -20,4 +25,21 @@ def jump_believed(planting: Planting) -> None:
     planting.rewrite(Stamps, "_wall_ms", (" if 0 <= now.wall_ms - steady_ms <= self._bound_ms else steady_ms", ""))
 
 
-DEFECTS: list[Plant] = [own_clock_not_counted, jump_believed]
+def any_stamp_taken_in(planting: Planting) -> None:
+    """A peer's write with a stamp that is years ahead moves no clock."""
+    planting.swap(Broadcast, "_is_credible", lambda *_: True)
+
+
+def stamp_of_years_ahead() -> list[str]:
+    """A node that nobody stops writes with a clock that is ten years ahead."""
+    cluster = PureCluster(3, 1).founded()
+    wrong, *others = [cluster.sites[address].replica.state for address in ADDRESSES[:3]]
+    stamp = (START_WALL_MS + TEN_YEARS_MS) << COUNTER_BITS
+    wrong.clock.witness(stamp)
+    cluster.put(wrong.identity.address, "key", "1")
+    cluster.run(2.0)
+    moved = [state.identity.address for state in others if state.clock.latest >= stamp]
+    return [f"{', '.join(moved)} went ten years ahead"] if moved else []
+
+
+DEFECTS: list[Plant] = [own_clock_not_counted, jump_believed, any_stamp_taken_in]

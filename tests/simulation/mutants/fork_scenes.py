@@ -12,6 +12,7 @@ from kvsd.replication.configuration import Configuration
 from kvsd.replication.forcing import give_up_nodes
 from kvsd.replication.messages import Accept, Accepted, Ballot, Heartbeat, Message, Prepare, Promised, Vote
 from kvsd.replication.requests import AddNode, Change, Changed, GiveUp, Outcome, Unassigned
+from kvsd.replication.saved import Saved
 from tests.pure import ADDRESSES, PureCluster
 
 ONE, TWO, THREE, FOUR, FIVE = ADDRESSES[:5]
@@ -88,7 +89,10 @@ def forced(configuration: Configuration, *given_up: str) -> Configuration:
 def not_all_named() -> list[str]:
     """The silent voter is named; a silent node that is none may know what it has decided with others."""
     parted = Parted(2)
+    spare = parted.cluster.start(SPARE)
+    parted.cluster.perform(spare, spare.replica.start(Saved(), None, (ONE,), parted.cluster.now(spare)))
     parted.order(ONE, AddNode(SPARE))
+    assert SPARE in parted.configuration(ONE).nodes, "it was heard, and is no mere guest"
     parted.cluster.isolate(ONE)
     parted.cluster.run(6.0)
     outcome = parted.order(ONE, GiveUp((TWO,)))

@@ -19,7 +19,7 @@ from kvsd.replication.messages import (
 )
 from kvsd.replication.requests import AddNode
 from tests.pure import ADDRESSES, PureCluster
-from tests.simulation.mutants import late_writes, learners
+from tests.simulation.mutants import clocks, late_writes, learners
 from tests.simulation.mutants.fork_scenes import FORK_SCENES
 
 Scene = Callable[[], list[str]]
@@ -158,6 +158,7 @@ SCENES: dict[str, Scene] = {
     "older-sources-forgotten": late_writes.late_write_taken_over_twice,
     "taken-over-without-dependencies": late_writes.dependencies_taken_over,
     "collected-while-there-are-sources": late_writes.deletion_before_a_late_write,
+    "any-stamp-taken-in": clocks.stamp_of_years_ahead,
     "own-part-of-the-token-only": late_writes.shown_before_its_cause,
     "drained-after-the-first": late_writes.drained_behind_a_replica,
     "departed-not-asked": late_writes.fetched_from_the_departed,
