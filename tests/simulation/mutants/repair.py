@@ -12,7 +12,7 @@ from tests.simulation.mutants.planting import Plant, Planting
 
 def lost_answer_awaited_for_ever(planting: Planting) -> None:
     """A pull that gets no answer is tried again."""
-    late = "now - pulling.since > self._state.limits.pull_timeout_seconds"
+    late = "pulling.is_late(now, self._state.limits, self._state.slow_ways)"
     planting.rewrite(AntiEntropy, "tick", (late, "False"))
 
 
