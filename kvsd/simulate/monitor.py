@@ -62,8 +62,11 @@ class Invariant:
     def ticked(self, replica: Replica) -> None:
         """Time has passed at a replica."""
 
+    def sends(self, replica: Replica, peer: str, message: Message) -> None:
+        """A replica wants a message to be sent to an address."""
 
-HOOKS = ("started", "wrote", "synced", "hears", "decided", "answered", "confirmed", "ticked")
+
+HOOKS = ("started", "wrote", "synced", "hears", "decided", "answered", "confirmed", "ticked", "sends")
 """The methods of an invariant."""
 
 
@@ -141,6 +144,10 @@ class Monitor:
                     self._trace.tell((replica.state.identity.address,), f"notes: {event.replace('-', ' ')} ({told})")
                 case _:
                     pass
+        for effect in effects:
+            if isinstance(effect, Send):
+                for invariant in self._concerned["sends"]:
+                    invariant.sends(replica, effect.peer, effect.message)
         if isinstance(effects[0], Write):
             for invariant in self._concerned["wrote"]:
                 invariant.wrote(replica, effects[0].position, effects[0].changes)

@@ -42,6 +42,8 @@ class Operator:
                 return AddNode(target)
             case "remove":
                 return RemoveNode(target)
+            case "invite":
+                return AddNode(f"10.0.9.{order.count}:8090")
             case "reshard":
                 return Reshard(order.count)
             case "abort":

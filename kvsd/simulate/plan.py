@@ -11,8 +11,10 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kvsd.simulate.tight import TIGHT, TIGHT_CONCERNS, TIGHT_INVITATIONS
+
 Deed = Literal["get", "put", "delete", "watch", "take"]
-Verb = Literal["add", "remove", "member", "reshard", "abort"]
+Verb = Literal["add", "remove", "member", "reshard", "abort", "invite"]
 
 SHAPES = {(2, 1): 1, (3, 1): 4, (4, 2): 5, (5, 2): 1, (6, 2): 1, (6, 3): 1}
 """How often clusters of so many nodes and shards are drawn: the cost of a run grows with the square of the nodes."""
@@ -24,23 +26,11 @@ APART = {"slow-clocks": 0.3, "clock-jump": 0.3}
 """Kinds of faults that happen up to three times in so many of all runs, and are not drawn as the others are."""
 CHANGING = 0.6
 """How many of all runs are about clusters that change."""
-TIGHT = {
-    "page_bytes": (300, 1_000),
-    "page_rows": (2, 5),
-    "page_requests": (2, 20),
-    "log_bytes": (500, 3_000),
-    "log_drops": (40, 60),
-    "holdback_ops": (3, 20),
-    "waiters": (2, 5),
-    "forwards": (4, 10),
-    "requests": (5, 50),
-    "collected": (1, 4),
-}
-"""Limits of nodes so tight that few keys and clients reach them."""
+INVITING = 0.4
+"""In how many of the runs about clusters that change operators add nodes that will never be there."""
 CONCERNS = ("2", "majority", "majority", "all")
 CONCERNED = 0.5
 """In how many of all runs clients ask for more replicas than one, in that share of their writes."""
-TIGHT_CONCERNS = {"concern_seconds": (1, 2, 5), "concerns": (2, 10_000)}
 KEYS = ("a", "b", "{a}c", "d", "e", "f")
 """Two of them share a slot."""
 CLIENTS = 8
@@ -84,7 +74,7 @@ class Order(Struct, omit_defaults=True):
     """
     What an operator asks of a node at a time: to ``add`` or ``remove`` another node (the target), to make it a
     ``member`` of the shard that has this place among all shards (the count), to ``reshard`` to a count, or to ``abort``
-    that.
+    that; or to ``invite`` a node that will never be there, one of some that differ by the count.
     """
 
     at: float
@@ -152,6 +142,8 @@ def draw_plan(
         spares=spares,
         orders=_orders(Random(f"orders {name}"), nodes + spares, until) if changing else [],
     )
+    if changing:
+        plan = _with_invitations(plan, Random(f"invitations {name}"))
     return with_concerns(plan, Random(f"concerns {name}"))
 
 
@@ -223,6 +215,20 @@ def _orders(chance: Random, nodes: int, until: float) -> list[Order]:
         target, count = chance.randrange(nodes), chance.choice([1, 2, 2, 3])
         orders.append(Order(round(now, 3), verb, chance.randrange(nodes), target, count))
     return orders
+
+
+def _with_invitations(plan: Plan, chance: Random) -> Plan:
+    """The same plan, or one in which nodes are invited that will never be there, and dropped after some seconds."""
+    if chance.random() >= INVITING:
+        return plan
+    nodes = plan.nodes + plan.spares
+    times = [round(chance.uniform(FOUNDING_SECONDS, plan.seconds), 3) for _ in range(chance.randint(1, 4))]
+    invited = [Order(at, "invite", chance.randrange(nodes), count=chance.randint(1, 3)) for at in times]
+    return replace(
+        plan,
+        limits={**plan.limits, **{name: chance.choice(tight) for name, tight in TIGHT_INVITATIONS.items()}},
+        orders=sorted([*plan.orders, *invited], key=lambda order: order.at),
+    )
 
 
 def _scripts(name: str, nodes: int, until: float) -> list[list[Step]]:

@@ -24,6 +24,8 @@ PROBE_PATIENCE = 2.0
 ECHO_SECONDS = 1.5
 """By then it has shown which POSTs of before the mending got lost; their receivers are avoided for a while."""
 HEARD_SECONDS = 1.0
+DROPPED_SECONDS = 3.0
+"""So long after its time an invited node may be in the configuration."""
 END = "end"
 """The client whose reads come after everything."""
 
@@ -123,6 +125,8 @@ class Quiet:
                 yield f"{machine.address} does not run"
             elif machine.address in configuration.nodes:
                 yield from (f"{machine.address} {what}" for what in self._busy(machine.run.replica))
+                if machine.run.replica.state.invitations.overdue(self._cluster.clock.seconds() - DROPPED_SECONDS):
+                    yield f"{machine.address} has invited nodes that should have been dropped"
         yield from self._unsettled(configuration)
         for shard in configuration.shard_ids():
             first, *others = self._roles(shard)

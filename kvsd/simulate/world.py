@@ -20,6 +20,7 @@ from kvsd.simulate.invariants.cuts import CausalCuts
 from kvsd.simulate.invariants.delivery import Delivery
 from kvsd.simulate.invariants.durability import Concerns, Durability, Stability
 from kvsd.simulate.invariants.honesty import Bounds, Honesty
+from kvsd.simulate.invariants.invitations import Invited
 from kvsd.simulate.invariants.lasting import Lasting
 from kvsd.simulate.invariants.promptness import Promptness
 from kvsd.simulate.invariants.repair import Repair
@@ -49,6 +50,7 @@ INVARIANTS = (
     Promptness,
     Honesty,
     Bounds,
+    Invited,
     Chain,
     Votes,
     Debts,

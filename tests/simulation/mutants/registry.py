@@ -14,6 +14,7 @@ from tests.simulation.mutants import (
     delivery,
     durability,
     forks,
+    invitations,
     links,
     readers,
     repair,
@@ -28,6 +29,7 @@ from tests.simulation.mutants import (
 from tests.simulation.mutants.planting import KINDS, KINDS_WITH_CHANGES, KINDS_WITH_OLD_DISKS, Mutant, Plant
 
 QUIET = (
+    invitations,
     tokens,
     delivery,
     durability,
