@@ -46,11 +46,3 @@ def settle_allocator() -> bool:
     mallopt(_M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES)
     mallopt(_M_ARENA_MAX, MAX_ARENAS)
     return True
-
-
-def give_memory_back() -> None:
-    """Have glibc's allocator give free pages in the middle of its heaps back, too; do nothing where there is no glibc."""
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (OSError, AttributeError):
-        return
