@@ -149,6 +149,17 @@ class SettingsTests(SynchronousTestCase):
                 read_settings({"max-body-bytes": wrong}, GIVEN)
             self.assertIn("max-body-bytes", str(caught.exception))
 
+    def test_bounds_of_memory_and_connections(self) -> None:
+        """Bounds of connections and of bodies under way come from options or the environment, and can't be too small."""
+        settings = read()
+        self.assertEqual((10_000, 256 << 20), (settings.max_connections, settings.body_budget_bytes))
+        settings = read(KVSD_MAX_CONNECTIONS="7", KVSD_BODY_BUDGET_BYTES="16777216")
+        self.assertEqual((7, 16 << 20), (settings.max_connections, settings.body_budget_bytes))
+        settings = read_settings({"max-connections": "8", "body-budget-bytes": "20000000"}, GIVEN)
+        self.assertEqual((8, 20_000_000), (settings.max_connections, settings.body_budget_bytes))
+        self.assert_refused("body-budget-bytes", KVSD_BODY_BUDGET_BYTES="16777215")
+        self.assert_refused("max-connections", KVSD_MAX_CONNECTIONS="0")
+
     def test_write_concern(self) -> None:
         """How many replicas are to have a write: 1 unless something else is said, which is a number or a word."""
         self.assertEqual(1, read().write_concern)
