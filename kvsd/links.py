@@ -31,7 +31,7 @@ _log = Logger()
 
 MAX_STRANGE_LINKS = 256
 """For so many ways to nodes that are no peers there is room: who was removed, or is not let in yet, asks as well."""
-LOOK_SECONDS: Final = 0.2
+LOOK_SECONDS: Final = 0.05
 """A way on which bytes wait at two looks, so long apart at the least, is slow."""
 
 

@@ -40,7 +40,8 @@ class Pulling:
         """Return True if no answer is to be expected any more, or the peer may have room for it by now."""
         waited = now - self.since
         if self.refused:
-            return waited > limits.heartbeat_seconds
+            moving = slow_ways.is_moving(self.peer, now, 2 * limits.heartbeat_seconds)
+            return waited > limits.moving_seconds or not moving
         return slow_ways.is_overdue(self.peer, waited - limits.pull_timeout_seconds, now)
 
 

@@ -72,10 +72,11 @@ class Broadcast:
         if not self._unsent or roster is None:
             return
         unsent, self._unsent = self._unsent, {}
+        full = state.slow_ways.full
         for shard, issued in unsent.items():
             push = Push(issued.ops, issued.acknowledge)
             for address in roster.audience.get(shard, ()):
-                if state.usable(address) and not (state.slow_ways.out and state.slow_ways.is_full(address)):
+                if state.usable(address) and address not in full:
                     state.out.send(address, push)
 
     def deliver(self, ops: Iterable[Op], now: float) -> list[Role]:

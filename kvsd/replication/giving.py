@@ -30,7 +30,7 @@ class Giving:
 
     def _ops(self, peer: str, role: Role, message: Pull) -> tuple[list[Op], bool]:
         """Return a page of ops; none where as much is on its way to the peer, what it asks for maybe among it."""
-        if self._state.slow_ways.is_full(peer):
+        if not self._state.slow_ways.has_room(peer):
             return [], False
         return role.log.since(message.vector, self._state.slow_ways.page_bytes(peer))
 

@@ -12,6 +12,9 @@ from msgspec import Struct
 
 from kvsd.replication.limits import Limits
 
+FULL_SECONDS = 1.0
+"""A way is full where it takes longer than that to carry what waits."""
+
 
 class SlowWay(Struct, frozen=True, gc=False):
     """A way to a peer on which bytes wait: how many, and how many it carries in a second."""
@@ -27,6 +30,8 @@ class SlowWays:
         self._limits = limits
         self._out: Mapping[str, SlowWay] = {}
         """By peer; empty nearly always."""
+        self.full: set[str] = set()
+        """The peers for which so much waits that more would only wait behind it."""
         self._moved: dict[str, float] = {}
         """When something was last known to move between this node and a peer, on a slow way."""
 
@@ -36,8 +41,13 @@ class SlowWays:
         return self._out
 
     def learn(self, out: Mapping[str, SlowWay], now: float) -> None:
-        """Take in which ways from this node are slow now, all of them."""
+        """Take in which ways from this node are slow now, all of them; one that was full is so until it is not slow."""
         self._out = out
+        self.full = {
+            peer
+            for peer, way in out.items()
+            if peer in self.full or way.backlog > max(self.page_bytes(peer), way.bytes_per_second * FULL_SECONDS)
+        }
         for peer in out:
             self._moved[peer] = now
 
@@ -45,10 +55,10 @@ class SlowWays:
         """Take in that a peer says that its way to this node is slow."""
         self._moved[peer] = now
 
-    def is_moving(self, peer: str, now: float) -> bool:
-        """Return True if something moves between this node and a peer, so that an answer may still be on its way."""
+    def is_moving(self, peer: str, now: float, within_seconds: float | None = None) -> bool:
+        """Return True if something moved a moment ago between this node and a peer: an answer may still be on its way."""
         moved = self._moved.get(peer)
-        return moved is not None and now - moved <= self._limits.suspect_seconds
+        return moved is not None and now - moved <= (within_seconds or self._limits.suspect_seconds)
 
     def is_overdue(self, peer: str, late_seconds: float, now: float) -> bool:
         """Return True if an answer that is so late is not to be expected any more: nothing moves, or it took too long."""
@@ -56,10 +66,10 @@ class SlowWays:
             return False
         return late_seconds > self._limits.moving_seconds or not self.is_moving(peer, now)
 
-    def is_full(self, peer: str) -> bool:
-        """Return True if so much waits for a peer that more would only wait behind it."""
+    def has_room(self, peer: str) -> bool:
+        """Return True if a page for a peer would not wait behind as much, which may be what it is about."""
         way = self._out.get(peer)
-        return way is not None and way.backlog > self.page_bytes(peer)
+        return way is None or way.backlog <= self.page_bytes(peer)
 
     def page_bytes(self, peer: str) -> int:
         """Return the size of a page for a peer: what its way carries in a short while."""

@@ -18,6 +18,9 @@ from kvsd.simulate.trace import Trace
 RETRY_SECONDS = 0.2
 WATCH_SECONDS = 0.2
 MAX_TOKENS = 4
+LARGE_EVERY = 8
+TOLD_CHARACTERS = 60
+"""So much of a value is written down in the trace."""
 
 Carried = dict[Number, str]
 """Tokens, by the operations that they were the answers to."""
@@ -58,7 +61,7 @@ class Scribe:
     def answered(self, client: str, answer: Answer) -> None:
         """A client was answered."""
         self.answers[answer.kind] += 1
-        self._trace.note((client,), f"hears {answer.kind} {answer.value} {answer.token} {answer.why}")
+        self._trace.note((client,), f"hears {answer.kind} {answer.value[:TOLD_CHARACTERS]} {answer.token} {answer.why}")
         if answer.kind == "wrong":
             self.wrong.append(f"{client} was told that its request is wrong: {answer.why}")
 
@@ -74,12 +77,15 @@ class Client:
         clock: Clock,
         scribe: Scribe,
         known: tuple[Number, ...] = (),
+        large_bytes: int = 0,
     ) -> None:
         self.name = name
         self.carried: Carried = {}
         self.others: Sequence[Client] = ()
         self.known = known
         """The operations that even a request without a token comes after."""
+        self.large_bytes = large_bytes
+        """By how much some of its values are larger than others."""
         self.busy = False
         self.failures: list[str] = []
         """Deeds that came to nothing, with the last reason."""
@@ -116,6 +122,10 @@ class Client:
             self.begin()
         else:
             _Attempt(self, self._scribe, self._clock, self._machines, step, f"{self.name}.{self._place}").go()
+
+    def filling(self) -> str:
+        """What makes a value large: some, in a row of all deeds."""
+        return "." * self.large_bytes if self._place % LARGE_EVERY == 0 else ""
 
     def saw(self, key: str, value: str) -> bool:
         """Remember what a key was read as, empty where it was absent; says whether that is new."""
@@ -161,7 +171,7 @@ class _Attempt:
     def _begin_write(self, verb: Verb) -> Operation:
         """A write that is tried anew without an id is another write, so it has another value."""
         step = self._step
-        value = None if verb == "delete" else f"{self._name}.{self._tries}"
+        value = None if verb == "delete" else f"{self._name}.{self._tries}{self._client.filling()}"
         write = self._scribe.operation(self._client.name, "write", step.key, value, self._after, self._since)
         if step.named:
             self._scribe.by_request[self._name] = write.number

@@ -10,18 +10,19 @@ from dataclasses import dataclass, field
 from random import Random
 
 from twisted.internet.defer import Deferred, fail, succeed
+from typing_extensions import override
 
-from kvsd.ports import PeerUnreachable, Transport
+from kvsd.ports import Flow, PeerUnreachable, Transport
 from kvsd.simulate.clock import Actor, Clock, Timer
+from kvsd.simulate.pipes import Direction, Load, Pipes
 from kvsd.simulate.trace import Trace
 from kvsd.wire import WireError
 
 TIMEOUT_SECONDS = 1.5
-"""As long as the real transport waits for an answer."""
+"""As long as the real transport waits while nothing moves."""
 OVERTAKEN_SECONDS = 3.0
-
-Direction = tuple[str, str]
-"""From one address to another."""
+HEAD_BYTES = 200
+"""What HTTP adds to each body, about."""
 
 
 @dataclass
@@ -39,6 +40,8 @@ class Weather:
     """The share of messages that reach another node than they were sent to."""
     slow: dict[Direction, float] = field(default_factory=dict)
     """Directions with a delay of their own, in seconds."""
+    narrow: dict[Direction, float] = field(default_factory=dict)
+    """Directions that carry only so many bytes in a second."""
     cut: dict[Direction, int] = field(default_factory=dict)
     """Directions in which nothing passes, and how many faults cut them."""
     raising: dict[Direction, int] = field(default_factory=dict)
@@ -65,6 +68,7 @@ class Network:
         self._seed = seed
         self._hosts: dict[str, Host] = {}
         self._chances: dict[Direction, Random] = {}
+        self.pipes = Pipes(clock, self._rate)
         self.carried = 0
 
     def attach(self, address: str, actor: Actor, receive: Callable[[bytes], bytes]) -> None:
@@ -89,6 +93,11 @@ class Network:
         return exchange.answered
 
     # For exchanges
+
+    def _rate(self, direction: Direction) -> float | None:
+        """How many bytes a direction carries in a second, where it is narrow; what is cut carries none."""
+        rate = self.weather.narrow.get(direction)
+        return 0.0 if rate and direction in self.weather.cut else rate
 
     def call(self, seconds: float, call: Callable[[], object], actor: Actor | None = None) -> Timer:
         """Have something called later."""
@@ -169,9 +178,24 @@ class _Exchange:
         delay = network.delay(there)
         if delay >= TIMEOUT_SECONDS:
             self._give_up_in_time()
-        network.call(delay, lambda: self._arrive(body, "arrives"))
+        self._carry(there, len(body), lambda: network.call(delay, lambda: self._arrive(body, "arrives")))
         if network.doubles(there):
             network.call(delay + network.delay(there), lambda: self._arrive(body, "arrives again"))
+
+    def _carry(self, direction: Direction, size: int, arrived: Callable[[], object]) -> None:
+        """Have bytes carried, which takes long where the way is narrow; as long as they move, the sender waits."""
+        pipe = self._network.pipes.of(direction)
+        if pipe is None:
+            arrived()
+        else:
+            self._give_up_in_time()
+            pipe.carry(Load(size + HEAD_BYTES, self._moved, arrived, lambda: not self.answered.called))
+
+    def _moved(self) -> None:
+        """Some bytes have arrived: the sender waits for the next ones."""
+        self._late = self._network.clock.seconds() + TIMEOUT_SECONDS
+        if self._deadline and self._deadline.active():
+            self._deadline.reset(TIMEOUT_SECONDS)
 
     def _arrive(self, body: bytes, what: str) -> None:
         """The request reaches the machine; a process that is busy takes it later."""
@@ -195,7 +219,7 @@ class _Exchange:
         if host.actor.gone:
             self._refuse("it closed the connection")
         elif self._network.passes(self._back):
-            self._return(lambda: self._end(answer))
+            self._carry(self._back, len(answer), lambda: self._return(lambda: self._end(answer)))
         else:
             self._network.note(self._back, "answer lost")
             self._lose()
@@ -256,6 +280,11 @@ class SimulatedTransport(Transport):
         if self._closed:
             return fail(PeerUnreachable(f"{address}: the transport is closed"))
         return self._network.post(self._actor, self._address, address, body)
+
+    @override
+    def flow(self, address: str) -> Flow:
+        """How far POSTs to a peer have come."""
+        return self._network.pipes.flow(self._address, address)
 
     def close(self) -> Deferred[None]:
         """Send nothing any more."""

@@ -22,7 +22,7 @@ _MIX: dict[Deed, int] = {"get": 12, "put": 5, "delete": 2}
 _ORDERS: dict[Verb, int] = {"reshard": 5, "member": 3, "remove": 1, "add": 1, "abort": 1}
 SELDOM = {"lost-majority": 0.15, "connecting-raises": 0.15}
 """Kinds of faults that happen once in so many of all runs, in the middle, and are not drawn as the others are."""
-APART = {"slow-clocks": 0.3, "clock-jump": 0.3}
+APART = {"slow-clocks": 0.3, "clock-jump": 0.3, "narrow-link": 0.2}
 """Kinds of faults that happen up to three times in so many of all runs, and are not drawn as the others are."""
 CHANGING = 0.6
 """How many of all runs are about clusters that change."""

@@ -22,6 +22,8 @@ from kvsd.simulate.quiet import Quiet
 from kvsd.simulate.trace import Trace
 from kvsd.simulate.world import Cluster
 
+LARGE_BYTES = 70_000
+"""The size of large values, in runs with links that carry little."""
 BEFORE = "before"
 """The client that wrote what was there when an episode began."""
 
@@ -114,8 +116,9 @@ class Episode:
         self._scene = Scene(cluster.clock, cluster.network, self._machines, cluster.monitor.distrust)
         self.operator = Operator(self._machines, cluster.trace)
         known = self._note_before(before)
+        large_bytes = LARGE_BYTES if any(fault.kind == "narrow-link" for fault in plan.faults) else 0
         self._clients = [
-            Client(f"e{plan.episode}c{number}", script, self._machines, cluster.clock, self.scribe, known)
+            Client(f"e{plan.episode}c{number}", script, self._machines, cluster.clock, self.scribe, known, large_bytes)
             for number, script in enumerate(plan.scripts)
         ]
         for client in self._clients:

@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvsd.ports import PeerUnreachable
 from kvsd.replication.messages import Bind, Bound, Sender
 from kvsd.simulate.clock import Actor, Clock
-from kvsd.simulate.network import TIMEOUT_SECONDS, Direction, Network, SimulatedTransport, Weather
+from kvsd.simulate.network import TIMEOUT_SECONDS, Network, SimulatedTransport, Weather
+from kvsd.simulate.pipes import Direction
 from kvsd.simulate.trace import Trace
 from kvsd.wire import EnvelopeCodec, WireError, encode_message
 

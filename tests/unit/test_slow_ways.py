@@ -24,13 +24,21 @@ class SlowWaysTests(SynchronousTestCase):
             self.assertEqual(ways.page_bytes("peer"), page)
             self.assertEqual(ways.page_bytes("another"), 160_000)
 
-    def test_a_way_is_full_with_a_page_waiting(self) -> None:
-        """Where more than a page waits, nothing is added; a way that is not slow is never full."""
+    def test_a_way_is_full_with_a_second_waiting(self) -> None:
+        """A way on which more than a second's worth waits is full until it is not slow; a page has room behind less than one."""
         ways = SlowWays(with_limits())
-        for backlog, full in ((125_000, False), (125_001, True)):
+        for backlog, full, room in (
+            (125_000, False, True),
+            (125_001, False, False),
+            (500_000, False, False),
+            (500_001, True, False),
+            (1, True, True),
+        ):
             ways.learn({"peer": SlowWay(backlog, 500_000.0)}, 1.0)
-            self.assertEqual(ways.is_full("peer"), full)
-        self.assertFalse(ways.is_full("another"))
+            self.assertEqual(("peer" in ways.full, ways.has_room("peer")), (full, room))
+            self.assertTrue(ways.has_room("another"))
+        ways.learn({}, 1.0)
+        self.assertEqual((ways.full, ways.has_room("peer")), (set(), True))
 
     def test_moving_ends_with_silence(self) -> None:
         """Something moves where a look or the peer said so within the last second."""

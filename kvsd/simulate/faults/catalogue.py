@@ -17,6 +17,7 @@ WORDS = {
     "misrouting": "the network delivers messages to the wrong node",
     "resets": "connections are reset",
     "slow-link": "the link between {one} and {other} is slow",
+    "narrow-link": "the link between {one} and {other} carries little",
     "partition": "the network splits: {some} on the one side",
     "cut-link": "the link between {one} and {other} is cut",
     "one-way": "the links of {one} work one way only",

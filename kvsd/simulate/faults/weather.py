@@ -5,7 +5,8 @@ Faults of the network.
 from itertools import permutations
 
 from kvsd.simulate.faults.scene import Apply, End, Scene
-from kvsd.simulate.network import Direction, Network, Weather
+from kvsd.simulate.network import Network, Weather
+from kvsd.simulate.pipes import Direction
 from kvsd.simulate.plan import Fault
 
 
@@ -31,6 +32,15 @@ def _slow_link(scene: Scene, fault: Fault) -> End:
     directions = [(one, other)] if fault.degree < 0.3 else [(one, other), (other, one)]
     slow.update(dict.fromkeys(directions, 0.05 + 2 * fault.degree**2))
     return lambda: [slow.pop(direction, None) for direction in directions]
+
+
+def _narrow_link(scene: Scene, fault: Fault) -> End:
+    """What is large takes seconds, and delays what is small, which gets through all the same."""
+    one, other = scene.addresses(fault)[:2]
+    narrow = scene.network.weather.narrow
+    directions = [(one, other), (other, one)]
+    narrow.update(dict.fromkeys(directions, 20_000 + 60_000 * fault.degree))
+    return lambda: [narrow.pop(direction, None) for direction in directions]
 
 
 def _cut(network: Network, directions: list[Direction]) -> End:
@@ -95,6 +105,7 @@ KINDS: dict[str, Apply] = {
     "misrouting": _share("misrouting", 0.02, 0.2),
     "resets": _resets,
     "slow-link": _slow_link,
+    "narrow-link": _narrow_link,
     "partition": _partition,
     "cut-link": _cut_link,
     "one-way": _one_way,

@@ -21,6 +21,7 @@ from kvsd.replication.requests import AddNode
 from tests.pure import ADDRESSES, PureCluster
 from tests.simulation.mutants import clocks, late_writes, learners
 from tests.simulation.mutants.fork_scenes import FORK_SCENES
+from tests.simulation.mutants.slow_scenes import large_value_on_a_narrow_link
 
 Scene = Callable[[], list[str]]
 ME, OTHER, THIRD = ADDRESSES[:3]
@@ -167,6 +168,9 @@ SCENES: dict[str, Scene] = {
     "half-a-copy-stays-after-a-start": learners.crash_during_a_copy,
     "copy-that-lacks-what-is-here": learners.written_during_a_copy,
     "collected-before-losses-settle": late_writes.deletion_before_losses_settle,
+    "deadline-of-the-whole": large_value_on_a_narrow_link,
+    "heartbeats-behind-all-else": large_value_on_a_narrow_link,
+    "asked-for-again-and-again": large_value_on_a_narrow_link,
     **FORK_SCENES,
 }
 """By the name of a defect, the scene that shows it."""
