@@ -28,6 +28,7 @@ from kvsd.replication.limits import Limits
 from kvsd.replication.replica import Replica
 from kvsd.resources.admission import Admission
 from kvsd.resources.root import RequestLimits, make_site
+from kvsd.resources.site import BoundedSite
 from kvsd.settings import Settings, with_backlog
 from kvsd.storage.datadir import read_boot_id
 from kvsd.storage.memory_storage import MemoryStorage
@@ -75,6 +76,7 @@ class NodeService(Service):
         self._metrics = Metrics()
         self._node: Node | None = None
         self._port: IListeningPort | None = None
+        self._site: BoundedSite | None = None
         self._refused = ""
 
     def startService(self) -> None:
@@ -101,7 +103,7 @@ class NodeService(Service):
         except (ValueError, TypeError, LookupError, OSError) as error:
             raise StartError(f"KVSD_LISTEN is malformed: {settings.listen!r}: {error}") from None
         self._node = self._start_node(self._open_storage())
-        site = make_site(self._node, self._metrics, self._request_limits(), self._reactor)
+        site = self._site = make_site(self._node, self._metrics, self._request_limits(), self._reactor)
         endpoint.listen(site).addCallbacks(self._listening, self._not_listening, (site.admission,))
         if self._refused:
             raise StartError(self._refused, ExitStatus.START_AGAIN)
@@ -114,6 +116,8 @@ class NodeService(Service):
     async def _stop(self) -> None:
         if self._port:
             await maybeDeferred(self._port.stopListening)
+            if self._site:
+                self._site.drain()
             await deferLater(self._reactor, LAST_CALL_SECONDS)
         if self._node:
             await self._node.stop(STOP_PATIENCE_SECONDS)

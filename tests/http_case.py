@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import quote
 
 from twisted.internet.task import Clock
@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from kvsd.metrics import Metrics
 from kvsd.resources.root import RequestLimits, make_site
+from kvsd.resources.site import Channel
 from tests.fakes import FakeNode
 
 
@@ -64,6 +65,14 @@ class _Transport(StringTransport):
             super().unregisterProducer()
 
 
+def settle(channel: HTTPChannel) -> None:
+    """Have all done that is due, on the clock of a connection, which stands still."""
+    clock = cast(Channel, channel).site.reactor
+    assert isinstance(clock, Clock), clock
+    while any(call.getTime() <= clock.seconds() for call in clock.getDelayedCalls()):
+        clock.advance(0)
+
+
 class Connection:
     """A client's connection in memory."""
 
@@ -73,8 +82,9 @@ class Connection:
         channel.makeConnection(self.transport)
 
     def send(self, data: bytes) -> None:
-        """Send bytes."""
+        """Send bytes, and leave the node the time of no moment to take its turns."""
         self.channel.dataReceived(data)
+        settle(self.channel)
 
     def answers(self, *, head_only: bool = False) -> list[Answer]:
         """All replies that have come since the last call."""

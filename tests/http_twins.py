@@ -21,10 +21,14 @@ from kvsd.replication.saved import Saved
 from kvsd.replication.state import Identity
 from kvsd.resources.door import RequestLimits
 from kvsd.resources.root import make_site
+from kvsd.resources.site import Channel
 from kvsd.storage.memory_storage import MemoryStorage
+from tests.http_case import settle
 
 ADDRESS = "10.0.0.1:8090"
 SEND_BUFFER = 64 * 1024
+STEP, MAX_STEPS = 0.005, 6
+"""Seconds: what is due at several moments is done at these, not at one."""
 _DATE = re.compile(rb"\r\nDate: [^\r]+")
 
 
@@ -78,6 +82,7 @@ class Pipe(StringTransport):
         """The client sends."""
         self._waiting.append(data)
         self._deliver()
+        settle(self.channel)
 
     def read_on(self) -> None:
         """The client reads all there is, and goes on reading."""
@@ -85,6 +90,14 @@ class Pipe(StringTransport):
         full, self.unread = self.unread > SEND_BUFFER, 0
         if full and self.producer:
             IPushProducer(self.producer).resumeProducing()
+        settle(self.channel)
+
+    def half_close(self) -> None:
+        """The client sends nothing more, and reads on."""
+        if not self._gone and not self.disconnecting:
+            assert isinstance(self.channel, Channel), self.channel
+            self.channel.readConnectionLost()
+            settle(self.channel)
 
     @property
     def waiting_bytes(self) -> int:
@@ -183,7 +196,9 @@ class Twins:
     def advance(self, seconds: float) -> None:
         """Time passes."""
         for twin in self.both:
-            twin.clock.advance(seconds)
+            for step in (*[STEP] * min(MAX_STEPS, int(seconds / STEP)), max(0, seconds - MAX_STEPS * STEP)):
+                twin.clock.advance(step)
+                settle(twin.pipe.channel)
 
     def read(self, on: bool) -> None:
         """The client stops to read, or reads on."""
@@ -192,6 +207,16 @@ class Twins:
                 twin.pipe.read_on()
             else:
                 twin.pipe.reads = False
+
+    def half_close(self) -> None:
+        """The client sends nothing more."""
+        for twin in self.both:
+            twin.pipe.half_close()
+
+    def drain(self) -> None:
+        """Both nodes begin to stop."""
+        for twin in self.both:
+            twin.site.drain()
 
     def hang_up(self) -> None:
         """The client leaves."""

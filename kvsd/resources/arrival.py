@@ -28,11 +28,11 @@ from kvsd.resources.door import (
     Reply,
     RequestLimits,
     answer,
-    error_reply,
     internal_error,
     no_room,
     too_large,
 )
+from kvsd.resources.pacing import late_reply
 from kvsd.resources.places import Place, Places
 
 MESSAGES: Final = b"/kvsd/i/messages"
@@ -201,7 +201,7 @@ class BoundedRequest(Request):
         if reply is None and isinstance(self.content, Discarded):
             reply = too_large(self._kept_bytes).reply
         elif reply is None:
-            reply = error_reply(408, f"Request did not arrive within {self._limits.arrival_seconds:g} seconds")
+            reply = late_reply(self._limits.arrival_seconds)
         self.content = Discarded()
         self.write(answer(self, reply))
         # Closing now, with bytes of the client's unread, would reset the connection and take the answer with it.

@@ -76,6 +76,8 @@ class RequestLimits:
     """How much of a body that is too large is read and thrown away to keep its connection usable."""
     discard_seconds: float = 1.0
     """How long such a body may pause before its client is answered without the rest."""
+    half_closed_seconds: float = 10.0
+    """How long a client that has closed its side of the connection is still waited for with its answers."""
     linger_seconds: float = 2.0
     """How long a client that was answered early may go on sending before it is cut off."""
 

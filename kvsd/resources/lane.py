@@ -12,6 +12,7 @@ the order of their requests, and a write has been carried out before what comes 
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -29,8 +30,8 @@ from kvsd.resources.recent import Given, Recent
 from kvsd.resources.replies import ReplyWriter, direct_write
 from kvsd.resources.site import Channel
 
-MAX_UNSENT_BYTES = 64 * 1024
-"""How much is answered to pipelined requests before that is handed to the transport, which may then say: enough."""
+TURN_BYTES = 8 * 1024
+"""How much is answered to requests that came together before it is the turn of other connections."""
 
 _G = ord("G")
 """What a read begins with, and nothing else that is for the lane."""
@@ -109,9 +110,12 @@ class LaneChannel(Channel):
 
     def _take(self, data: bytes) -> None:
         """Answer the requests that data begins with; from the first one that is not for the lane, all is handed on."""
+        if self.draining:
+            super().dataReceived(data)  # the parser says that the answer is the last one
+            return
         at, size, recent = 0, len(data), self.lane.recent
         request: Whole | int | None = None
-        while at < size and not self._waitingForTransport:
+        while at < size and not self._waitingForTransport and self._unsent_bytes <= TURN_BYTES:
             head = data[at : data.find(b"\r\n\r\n", at) + 4] if data[at] == _G else b""
             given = recent.get(head) if head else None
             if given is not None and given.basis is None:
@@ -131,15 +135,22 @@ class LaneChannel(Channel):
                 self._serve(request)
                 if self._call is not None:
                     break
-            if self._unsent_bytes > MAX_UNSENT_BYTES:
-                self._send()
-        self._send()
+        if self._line_late is not None and (at or isinstance(request, int)):
+            self.line_arrived()
+        self._leave(data, at, request, is_full=self._send() > TURN_BYTES)
+
+    def _leave(self, data: bytes, at: int, request: Whole | int | None, *, is_full: bool) -> None:
+        """See to what comes after the requests that were taken: wait, or hand it on."""
+        size = len(data)
         if self._call is not None:
             self._handlingRequest = True
             if at < size:
                 self.rawDataReceived(data[at:])
         elif self._waitingForTransport:
             self.wait_for_reader()
+            self._buffer = data[at:]
+        elif is_full and at < size:
+            self.rest()
             self._buffer = data[at:]
         elif isinstance(request, int):
             self._await_body(request, data[at:])
@@ -165,7 +176,7 @@ class LaneChannel(Channel):
 
         def told(changes: int | None) -> None:
             try:
-                if changes is None:
+                if changes is None or self.draining:
                     self.lane.recent.forget(head)
                     self._go_on(again=head)
                 else:
@@ -192,6 +203,8 @@ class LaneChannel(Channel):
     def _tell(self, reply: Reply) -> None:
         """A request is answered; if it took its time, the next ones follow."""
         try:
+            if self.draining and self._call is not None:
+                reply = replace(reply, headers=(*reply.headers, (b"Connection", b"close")))
             answer = self.lane.encode(reply)
             if self.site.access_log:
                 self._log_answer(reply.status)
@@ -213,18 +226,28 @@ class LaneChannel(Channel):
         self._heard = self.lane.seconds()
         if answer:
             self._write(answer)
+            if self.draining:
+                self._dataBuffer = []
+                self.loseConnection()
+                return
         if again or self._dataBuffer:
             late, self._dataBuffer = self._dataBuffer, []
             if late and not self._waitingForTransport:  # of much data, only some was taken
+                self.paused = True  # should more come at once, it stands behind this
                 self._networkProducer.resumeProducing()
-            self._take(b"".join((again, *late)))
+                self.paused = False
+            self._take(b"".join((again, *late, self.clearLineBuffer())))
         elif self._waitingForTransport:
             self.wait_for_reader()
+        if self._half_closed:
+            self.end_half_closed()
 
-    def _send(self) -> None:
+    def _send(self) -> int:
+        sent = self._unsent_bytes
         if self._unsent:
             answers, self._unsent, self._unsent_bytes = self._unsent, [], 0
             self._write(answers[0] if len(answers) == 1 else b"".join(answers))
+        return sent
 
     def _log_answer(self, status: int) -> None:
         request = self._request

@@ -10,14 +10,14 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
-from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 from typing_extensions import override
 
 from kvsd.resources.admission import Admission
 from kvsd.resources.arrival import BoundedRequest
-from kvsd.resources.door import SERVER, RequestLimits, error_reply
+from kvsd.resources.door import RequestLimits, error_reply
+from kvsd.resources.pacing import PacedChannel
 from kvsd.resources.places import Places
 
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
@@ -25,7 +25,7 @@ _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _log = Logger()
 
 
-class Channel(HTTPChannel):
+class Channel(PacedChannel):
     """A connection that takes paths which a client forgot to escape, and answers bad requests, too, with JSON."""
 
     site: "BoundedSite"
@@ -36,46 +36,28 @@ class Channel(HTTPChannel):
 
     between_requests = True
     """Whether nothing has come since the last request, not even an empty line."""
-    _at_request_line = True
 
     @override
     def connectionMade(self) -> None:
         """A client has connected."""
         super().connectionMade()
         self.site.admission.opened(self.transport)
+        self.site.connections.add(self)
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client has gone."""
         self.site.admission.closed()
+        self.site.connections.discard(self)
         super().connectionLost(reason)
-
-    @override
-    def requestDone(self, request: http.Request) -> None:
-        """A request was answered; the next one waits while the client does not read the answers that it has."""
-        if self._waitingForTransport:
-            self.wait_for_reader()
-        super().requestDone(request)
-
-    def wait_for_reader(self) -> None:
-        """Serve nothing more, and read nothing more, until the client has read what it was answered."""
-        self.paused = True
-        self._networkProducer.pauseProducing()
-
-    @override
-    def resumeProducing(self) -> None:
-        """The client has read on."""
-        super().resumeProducing()
-        if self.paused:
-            self.paused = False
-            self.dataReceived(b"")
 
     @override
     def lineReceived(self, line: bytes) -> None:
         """A line of a request's head."""
         self.between_requests = False
-        if self._at_request_line and line:
-            self._at_request_line = False
+        if self.at_request_line and line:
+            self.at_request_line = False
+            self.line_arrived()
             if not line.isascii():
                 line = _NOT_ASCII.sub(lambda byte: b"%%%02X" % ord(byte.group()), line)
         super().lineReceived(line)
@@ -83,7 +65,7 @@ class Channel(HTTPChannel):
     @override
     def allContentReceived(self) -> None:
         """All of a request is here; the next line is the first of another."""
-        self._at_request_line = self.between_requests = True
+        self.at_request_line = self.between_requests = True
         super().allContentReceived()
 
     @override
@@ -105,12 +87,7 @@ class Channel(HTTPChannel):
     def _respondToBadRequestAndDisconnect(self) -> None:
         # Called wherever the parser gives up.  Were it called otherwise one day, clients would get Twisted's own
         # answer, which has the same status and no body.
-        assert self.transport is not None, "a request was parsed"
-        reply = error_reply(400, "Bad request: this is not HTTP/1.1, or its headers are too large")
-        head = b"HTTP/1.1 400 Bad Request\r\nServer: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close"
-        head %= SERVER, reply.content_type, len(reply.body)
-        self.transport.write(head + b"\r\n\r\n" + reply.body)
-        self.loseConnection()
+        self.refuse(error_reply(400, "Bad request: this is not HTTP/1.1, or its headers are too large"))
 
 
 class BoundedSite(Site):
@@ -130,8 +107,15 @@ class BoundedSite(Site):
     ) -> None:
         arriving = partial(BoundedRequest, resource, limits, reactor, places)
         super().__init__(resource, requestFactory=arriving, timeout=limits.idle_seconds, reactor=reactor)
+        self.limits = limits
         self.access_log = access_log
+        self.connections: set[Channel] = set()
         self.admission = Admission(limits.max_connections, limits.open_files, reactor)
+
+    def drain(self) -> None:
+        """The node stops: the next answer on each connection is the last one, and says so."""
+        for connection in self.connections:
+            connection.draining = True
 
     @override
     def startFactory(self) -> None:

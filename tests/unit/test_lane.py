@@ -14,7 +14,7 @@ from kvsd.resources.door import Reply, RequestLimits
 from kvsd.resources.lane import LaneChannel
 from kvsd.resources.root import make_site
 from tests.fakes import token
-from tests.http_case import Connection, HttpCase, parse_answer, request_bytes
+from tests.http_case import Connection, HttpCase, parse_answer, request_bytes, settle
 from tests.http_twins import SEND_BUFFER, Pipe
 
 VALUE = b'{"value": 1}'
@@ -319,6 +319,7 @@ class OrderTests(LaneCase):
         self.assertEqual(self.statuses(), [201])
         self.node.outcome = Absent("s0", EMPTY)
         self.node.open[1].callback(Found("s0", EMPTY, b"1"))
+        settle(self.connection.channel)
         self.assertEqual(self.statuses(), [200, 200, 404, 404])
         self.assertEqual(self.node.asked[1:], [Get(key, EMPTY) for key in "bcd"])
 
@@ -332,6 +333,7 @@ class OrderTests(LaneCase):
         self.assertGreater(pipe.waiting_bytes, 300_000)
         self.node.outcome = Absent("s0", EMPTY)
         self.node.open[0].callback(Written("s0", EMPTY, existed=False))
+        settle(pipe.channel)
         self.assertEqual((pipe.waiting_bytes, len(self.node.asked)), (0, 10_001))
 
 

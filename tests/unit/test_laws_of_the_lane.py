@@ -239,6 +239,34 @@ class LaneTests(SynchronousTestCase):
                 self.twins.hang_up()
                 self.finish(data)
 
+    def test_closing_one_side(self) -> None:
+        """A client that closes its side at any moment is answered the same, and its connection ends the same."""
+        for data in SPLIT[0], SPLIT[1], SPLIT[5], SPLIT[8]:
+            for cut in range(0, len(data) + 1, 7):
+                for pause in (0.0, 0.005):
+                    self.tell(data[:cut], [], lambda: pause)  # noqa: B023 - it is called at once
+                    self.twins.half_close()
+                    self.assert_same(data[:cut])
+                    self.finish(data[:cut])
+
+    def test_node_that_stops(self) -> None:
+        """From when a node begins to stop, each connection ends with its next answer, which says so."""
+        for data in SPLIT[0], SPLIT[1], SPLIT[7], SPLIT[8]:
+            for cut in range(0, len(data) + 1, 7):
+                self.twins.connect()
+                self.twins.send(data[:cut])
+                self.twins.drain()
+                self.twins.send(data[cut:])
+                self.assert_same(data)
+                self.finish(data)
+
+    def test_line_that_does_not_come(self) -> None:
+        """A client that dribbles, and never comes to the end of a line, before and after a request."""
+        for data in HIDDEN, HIDDEN * 2 + b"GET", b"\r\n" + HIDDEN, put(b"a", b"1") + b"P":
+            for length in range(1, 8):
+                self.tell(data[:-length] + b"x" * 6, range(len(data) - length, len(data) + 6), lambda: 5.0)
+                self.finish(data)
+
     def test_body_that_does_not_come(self) -> None:
         """A client that stops in the middle of a body, for however long."""
         data = put(b"a", b"1") + HIDDEN
