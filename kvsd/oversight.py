@@ -13,6 +13,7 @@ from kvsd.replication.dealing import Layout, check_members, deal
 from kvsd.replication.effects import Now
 from kvsd.replication.placement import address_order
 from kvsd.replication.replica import Replica
+from kvsd.replication.state import nodes_in_view
 
 Fields = dict[str, object]
 
@@ -124,7 +125,7 @@ class Oversight:
         Raises ConfigurationError where it can't be, or where this node knows no configuration.
         """
         assert self._state.configuration is not None, "a node that knows no configuration is not asked"
-        layout = deal(self._state.configuration, shard_count, self._replica.duties.live())
+        layout = deal(self._state.configuration, shard_count, self._replica.duties.live(), nodes_in_view(self._state))
         check_members(layout, self._state.limits.least_members)
         return self._state.configuration, layout
 

@@ -8,6 +8,7 @@ bounds, known to all nodes that are up.
 
 from kvsd.replication.changes import ChangeRefused
 from kvsd.replication.configuration import Configuration, ConfigurationError
+from kvsd.replication.dealing import NodesUnheard
 from kvsd.replication.duties import Duties
 from kvsd.replication.effects import Now, Ticket
 from kvsd.replication.requests import AddMember, Begun, Change, Changed, GiveUp, Outcome, Overloaded, Refused, Reshard
@@ -85,6 +86,8 @@ class Administration:
                 found = self._wishes.following(asked, configuration)
             except ChangeRefused as refusal:
                 found = Refused(str(refusal))
+            except NodesUnheard as error:
+                found = Overloaded(str(error))
             except ConfigurationError as error:
                 found = Refused(str(error))
         if isinstance(found, Configuration):

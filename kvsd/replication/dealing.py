@@ -38,17 +38,23 @@ class Layout(NamedTuple):
     """The live nodes that had no shard and get one."""
 
 
+UNHEARD = "There are enough nodes in the view, but these can't be heard: {}; try again later"
 TOO_FEW_FOR_WRITES = (
     "{} would have {} members, and this node was started with --write-concern={}: add nodes, or start with a lower one"
 )
 
 
-def deal(configuration: Configuration, shard_count: int, live: Collection[str]) -> Layout:
+class NodesUnheard(ConfigurationError):
+    """Nodes that the view lists, and that would be enough, can't be heard; the text names them."""
+
+
+def deal(configuration: Configuration, shard_count: int, live: Collection[str], view: Collection[str] = ()) -> Layout:
     """
     Deal slots and live nodes to so many shards; nodes that are not live get no place.
 
     Only nodes of the cluster whose instance is known count as live.  Raises ConfigurationError where a shard would
-    have fewer than two of them, except for the one shard of a cluster of one node.
+    have fewer than two of them, except for the one shard of a cluster of one node; NodesUnheard where it would not if
+    the nodes of the view were all live.
     """
     up = {node for node, instance in configuration.nodes.items() if instance and node in live}
     alone = (
@@ -59,7 +65,10 @@ def deal(configuration: Configuration, shard_count: int, live: Collection[str]) 
         == 1
     )
     if shard_count < 1 or (len(up) // shard_count < MIN_REPLICAS and not alone):
-        raise ConfigurationError(NOT_ENOUGH_NODES)
+        unheard = set(view).intersection(configuration.nodes) - up
+        if shard_count < 1 or len(up | unheard) // shard_count < MIN_REPLICAS:
+            raise ConfigurationError(NOT_ENOUGH_NODES)
+        raise NodesUnheard(UNHEARD.format(", ".join(sorted(unheard, key=address_order))))
     places = _places(configuration, up)
     present = [configuration.owner(slot)[1] for slot in range(SLOTS)]
     shards = _shards(configuration, shard_count, Counter(present), set(places.values()))

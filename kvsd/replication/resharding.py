@@ -29,7 +29,11 @@ from kvsd.replication.placement import Tenure, address_order
 
 
 def begin_reshard(
-    configuration: Configuration, shard_count: int, live: Collection[str], least_members: int = 1
+    configuration: Configuration,
+    shard_count: int,
+    live: Collection[str],
+    least_members: int = 1,
+    view: Collection[str] = (),
 ) -> Configuration | None:
     """
     Prepare to spread the slots and the live nodes over so many shards; None if nothing has to move for that.
@@ -41,7 +45,7 @@ def begin_reshard(
         raise ChangeRefused("a reshard is under way: wait for it or abort it first")
     if not configuration.is_bound():
         raise ChangeRefused("the instances of some nodes are still to be found out")
-    layout = deal(configuration, shard_count, live)
+    layout = deal(configuration, shard_count, live, view)
     if not (layout.slots_to_move or layout.nodes_to_move or layout.nodes_to_join):
         return None
     check_members(layout, least_members)

@@ -203,3 +203,8 @@ class State:
 def _is_place(roster: Roster, role: Role) -> bool:
     member = roster.places.get(role.shard)
     return member is not None and member.writer == role.writer
+
+
+def nodes_in_view(state: State) -> list[str]:
+    """Return the nodes that are taken to be up, this one among them."""
+    return [*state.liveness.view(state.now.monotonic), *state.invitations.view(state.now.monotonic)]

@@ -27,7 +27,7 @@ from kvsd.replication.requests import (
     Unknown,
 )
 from kvsd.replication.resharding import abort, begin_reshard
-from kvsd.replication.state import State
+from kvsd.replication.state import State, nodes_in_view
 
 NO_SUCH_NODE = "View has no such replica"
 NO_SUCH_SHARD = "Shard does not exist"
@@ -82,8 +82,7 @@ class Wishes:
 
     def _in_view(self, address: str) -> bool:
         state = self._state
-        now = state.now.monotonic
-        return self._is_node(address) and address in (*state.liveness.view(now), *state.invitations.view(now))
+        return self._is_node(address) and address in nodes_in_view(state)
 
     def _is_node(self, address: str) -> bool:
         return self._state.configuration is not None and address in self._state.configuration.nodes
@@ -163,7 +162,8 @@ class Wishes:
             return None if wait else Begun()
         if pending:
             return Conflict(f"A reshard to {pending.shard_count} shards is under way, since epoch {pending.started}")
-        following = begin_reshard(configuration, count, self._duties.live(), self._state.limits.least_members)
+        least = self._state.limits.least_members
+        following = begin_reshard(configuration, count, self._duties.live(), least, nodes_in_view(self._state))
         return Changed(asked.proposed) if following is None else following
 
     @staticmethod

@@ -6,7 +6,7 @@ from twisted.web.server import Request
 
 from kvsd.node import Node
 from kvsd.replication.configuration import Configuration, ConfigurationError, shard_number
-from kvsd.replication.dealing import Layout
+from kvsd.replication.dealing import Layout, NodesUnheard
 from kvsd.replication.requests import AddMember, Conflict, Counted, CountKeys, Reshard
 from kvsd.resources.changing import change_reply, read_address, read_count, read_count_in_query
 from kvsd.resources.door import RETRY_AFTER, Rejected, RequestLimits, answer, error_reply, json_reply, new_app
@@ -82,6 +82,8 @@ class Shards:
             return answer(request, error_reply(503, "Node knows no configuration yet", RETRY_AFTER))
         try:
             configuration, layout = self._node.oversight.plan(count)
+        except NodesUnheard as error:
+            return answer(request, error_reply(503, str(error), RETRY_AFTER))
         except ConfigurationError as error:
             raise Rejected(400, str(error)) from None
         return answer(request, json_reply(200, await self._described(count, configuration, layout)))

@@ -18,6 +18,7 @@ from kvsd.replication.requests import (
     Reshard,
     Unknown,
 )
+from kvsd.replication.state import nodes_in_view
 from kvsd.replication.wishes import NO_SUCH_NODE, NO_SUCH_SHARD
 from tests.pure import ADDRESSES, PureCluster, with_limits
 from tests.pure_case import PureCase
@@ -121,6 +122,17 @@ class AnsweredTests(AdministrationCase):
         self.cluster.run(5.0)
         self.assertEqual(["s0"], self.configuration().shard_ids())
         self.assertEqual(Changed(), self.outcome(Reshard(2), seconds=8.0))
+
+    def test_reshard_of_nodes_that_are_not_heard(self) -> None:
+        """Where the view lists enough nodes, and one can't be heard, that one is named; later the view lists too few."""
+        self.cluster.crash(FOUR)
+        self.cluster.run(1.7)
+        reason = f"There are enough nodes in the view, but these can't be heard: {FOUR}; try again later"
+        self.assertIn(FOUR, nodes_in_view(self.cluster.sites[ONE].replica.state))
+        self.assertEqual(Overloaded(reason), self.outcome(Reshard(2), seconds=0.2))
+        self.assertEqual(Refused(NOT_ENOUGH_NODES), self.outcome(Reshard(3), seconds=0.2))
+        self.cluster.run(DOWN)
+        self.assertEqual(Refused(NOT_ENOUGH_NODES), self.outcome(Reshard(2), seconds=0.5))
 
     def test_abort_nothing(self) -> None:
         """Where no reshard is under way there is nothing to give up."""

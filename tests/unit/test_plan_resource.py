@@ -54,6 +54,17 @@ class PlanTests(OperationsCase):
             self.assert_error(self.at(ONE, "GET", f"/shard/reshard?shard-count={text}"), 400, NOT_ENOUGH_NODES)
         self.assertEqual(3, self.get("/shard/reshard?shard-count=0000000000003")["shard-count"])
 
+    def test_not_heard(self) -> None:
+        """A node of the view that can't be heard is named, as long as there were enough with it."""
+        self.cluster.crash(SIX)
+        self.cluster.run(1.7)
+        answer = self.at(ONE, "GET", "/shard/reshard?shard-count=3")
+        error = f"There are enough nodes in the view, but these can't be heard: {SIX}; try again later"
+        self.assert_error(answer, 503, error)
+        self.assertEqual("1", answer.headers["retry-after"])
+        self.cluster.run(4)
+        self.assert_error(self.at(ONE, "GET", "/shard/reshard?shard-count=3"), 400, NOT_ENOUGH_NODES)
+
     def test_can_not_be_done(self) -> None:
         """Nor is a reshard to so many shards begun."""
         self.at(ONE, "GET", "/shard/ids")
