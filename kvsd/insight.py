@@ -73,6 +73,14 @@ class Insight:
             return "this node has just started and fetches what it missed"
         return ""
 
+    def behind(self) -> list[str]:
+        """The members of this node's shards that stay behind, in words."""
+        now, me = self._now().monotonic, self._state.identity.address
+        return [
+            f"{'this node' if address == me else address} has lacked writes of {shard} for {now - since:.0f} s"
+            for (address, shard), since in sorted(self._replica.laggards.behind.items())
+        ]
+
     def waiting(self) -> list[dict[str, object]]:
         """The requests that wait here, and for what."""
         return self._replica.waiting.explained(self._now())
@@ -88,6 +96,7 @@ class Insight:
             clock_ahead_ms=state.clocks.ahead_ms(),
             storage_full=state.disk.full,
             waiting=len(self._replica.waiting),
+            members_behind=len(self._replica.laggards.behind),
             unconfirmed=len(self._replica.concerns),
             forwards_under_way=len(self._replica.forwards),
             forwards_total=self._replica.forwards.total,

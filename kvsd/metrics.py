@@ -158,6 +158,11 @@ def _replication(status: Status) -> Iterator[Metric]:
         "For how long the oldest write that this replica lacks has been missing; over a few seconds something is wrong.",
         status.lag_seconds,
     )
+    yield _gauge(
+        "kvsd_members_behind",
+        "Members of this node's shards that have lacked writes for over ten seconds, itself among them; /readyz names them.",
+        status.members_behind,
+    )
     yield _gauge("kvsd_holdback_ops", "Writes held back until what they depend on has come.", status.holdback_ops)
     yield _gauge("kvsd_holdback_bytes", "Size of the writes that are held back.", status.holdback_bytes)
     yield _gauge(

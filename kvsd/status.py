@@ -38,6 +38,8 @@ class Status:
     dropped_ops: int = 0
     """Writes that arrived and were let go for want of room; they are fetched again."""
 
+    members_behind: int = 0
+    """Members of its shards that lack what was written more than ten seconds ago, maybe itself among them."""
     waiting: int = 0
     unconfirmed: int = 0
     """Writes that were carried out here and wait until enough replicas have them."""

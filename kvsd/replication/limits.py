@@ -56,6 +56,8 @@ class Limits:
     """How many rows are looked at in a tick, whether they are needed."""
     held_envelopes: int = 200
     """How many envelopes with messages of a later configuration wait until that is known."""
+    behind_seconds: float = 10.0
+    """A member that lacks for longer than this what is known to be written is named as one that is behind."""
     upkeep_seconds: float = 1.0
     """How often tombstones are collected, and short logs truncated."""
 

@@ -33,6 +33,7 @@ from kvsd.replication.founding import Founding
 from kvsd.replication.giving import Giving
 from kvsd.replication.heartbeats import Heartbeats
 from kvsd.replication.importing import Imports
+from kvsd.replication.laggards import Laggards
 from kvsd.replication.limits import Limits
 from kvsd.replication.liveness import Fate
 from kvsd.replication.membership import Membership
@@ -96,6 +97,7 @@ class Replica:
         self.administration = Administration(self.state, self.duties)
         self.succession = Succession(self.voting, self.consensus, self.administration, self.duties)
         self.upkeep = Upkeep(self.state)
+        self.laggards = Laggards(self.state)
         self._epoch = 0
         """The epoch that all mechanisms go by."""
 
@@ -257,6 +259,7 @@ class Replica:
             return self._effects()
         self.stability.tick(now.monotonic)
         self.upkeep.tick()
+        self.laggards.tick(now.monotonic)
         self.membership.tick(now)
         self.duties.ask_invited(now)
         self.consensus.tick(now.monotonic)

@@ -23,12 +23,17 @@ class Health:
 
     @app.route("/readyz", methods=["GET"])
     def ready(self, request: Request) -> bytes:
-        """Whether the node can serve, and if it can't, why; starting it anew would not help."""
-        reasons = self._node.insight.unready()
+        """
+        Whether the node can serve, and if it can't, why; starting it anew would not help.
+
+        Members that stay behind are named, too: they serve what does not depend on what they lack.
+        """
+        reasons, behind = self._node.insight.unready(), self._node.insight.behind()
+        more = {"behind": behind} if behind else {}
         if reasons:
-            fields = {"error": "Node is not ready", "reasons": reasons}
+            fields = {"error": "Node is not ready", "reasons": reasons, **more}
             return answer(request, json_reply(503, fields, RETRY_AFTER))
-        return answer(request, json_reply(200, {"status": "ready"}))
+        return answer(request, json_reply(200, {"status": "ready", **more}))
 
     @app.route("/metrics", methods=["GET"])
     def metrics(self, request: Request) -> bytes:

@@ -19,6 +19,15 @@ class HealthTests(HttpCase):
         answer = self.ask("GET", "/readyz")
         self.assertEqual((answer.status, answer.body), (200, {"status": "ready"}))
 
+    def test_behind(self) -> None:
+        """Members that stay behind are named, whether the node is ready or not."""
+        self.node.insight.laggards = ["10.0.0.3:8090 has lacked writes of s0 for 12 s"]
+        answer = self.ask("GET", "/readyz")
+        self.assertEqual((answer.status, answer.body), (200, {"status": "ready", "behind": self.node.insight.laggards}))
+        self.node.insight.reasons = ["the disk is full"]
+        answer = self.ask("GET", "/readyz")
+        self.assertEqual((answer.status, answer.body["behind"]), (503, self.node.insight.laggards))
+
     def test_not_ready(self) -> None:
         """A node that is not ready says why, all of it."""
         self.node.insight.reasons = ["the disk is full", "it is in no shard"]
