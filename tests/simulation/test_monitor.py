@@ -11,6 +11,7 @@ from kvsd.entries import entries, saved
 from kvsd.replication.causality import Dot, VersionVector
 from kvsd.replication.counts import Count
 from kvsd.replication.effects import DropRow, Effect, Keep, LogOp, Note, Now, Reply, Send, SetRow, SetVector, Write
+from kvsd.replication.hlc import COUNTER_BITS
 from kvsd.replication.messages import Acknowledged, Forwarded, Heartbeat, Message, PullOps, PullRows, Push, Sender
 from kvsd.replication.placement import slot_of
 from kvsd.replication.record import Op, Record, Row
@@ -20,13 +21,15 @@ from kvsd.replication.role import Role
 from kvsd.replication.saved import Saved, SavedRole
 from kvsd.replication.state import Identity
 from kvsd.replication.token import EMPTY, Token
-from kvsd.simulate.clock import Actor
+from kvsd.simulate.clock import WALL_MS, Actor
 from kvsd.simulate.disk import SimulatedStorage
 from kvsd.simulate.door import Ask
 from kvsd.simulate.monitor import MAX_ACCUSATIONS
 from tests.simulation.small_cluster import SmallCluster, small_plan
 
 SHARD = "s0"
+LATE, LATER, LATEST = (WALL_MS + day * 86_400_000 << COUNTER_BITS for day in (1, 2, 3))
+"""Stamps beyond all that the cluster draws, and not so far ahead that the time itself is in doubt."""
 
 
 class MonitorTests(SynchronousTestCase):
@@ -109,7 +112,7 @@ def next_op(
     skipped: int = 0,
     dependencies: VersionVector | None = None,
     epoch: int = 1,
-    hlc: int = 1 << 62,
+    hlc: int = LATEST,
     key: str = "key",
 ) -> Op:
     """The next op of an author, or one that skips some, as another replica may apply it."""
@@ -338,7 +341,7 @@ class RowTests(MonitorTests):
 
     def test_larger_stamp(self) -> None:
         """A version with a larger stamp replaces one with a smaller stamp."""
-        self.write(self.anna, self.set(self.row(1 << 61)), self.set(self.row(1 << 62)))
+        self.write(self.anna, self.set(self.row(LATER)), self.set(self.row(LATEST)))
         self.assert_accused()
 
     def test_smaller_stamp(self) -> None:
@@ -348,19 +351,19 @@ class RowTests(MonitorTests):
 
     def test_same_stamp(self) -> None:
         """A version never replaces itself."""
-        self.write(self.anna, self.set(self.row(1 << 62)), self.set(self.row(1 << 62)))
+        self.write(self.anna, self.set(self.row(LATEST)), self.set(self.row(LATEST)))
         self.assert_accused("last-writer-wins")
 
     def test_beyond_the_vector(self) -> None:
         """A replica has no row of a write that it lacks."""
-        row = self.row(1 << 62)
+        row = self.row(LATEST)
         role_of(self.anna).store.put(changed(row, counter=row.counter + 1), 1 << 40)
         self.write(self.anna, vector_of(self.anna, dict(role_of(self.anna).vector)))
         self.assert_accused("rows-within-vector")
 
     def test_beyond_the_vector_on_disk(self) -> None:
         """Nor has it one on its disk, where one may be of a copy that is on its way."""
-        role, row = role_of(self.anna), self.row(1 << 62)
+        role, row = role_of(self.anna), self.row(LATEST)
         counts = {(row.record.tenure, slot_of(row.record.key)): Count(1, 1, 100)}
         for place in (b"a copy", role.writer):
             for table, key, value in entries([SetRow(place, changed(row, counter=row.counter + 1))]):
@@ -379,34 +382,34 @@ class RowTests(MonitorTests):
 
     def collect(self) -> None:
         """Anna has a tombstone, and drops it."""
-        tombstone = self.row(1 << 61, None)
+        tombstone = self.row(LATER, None)
         writer = role_of(self.anna).writer
         self.write(self.anna, self.set(tombstone), DropRow(writer, 0, "key0"))
 
     def test_collected_too_early(self) -> None:
         """After a tombstone was dropped, nothing comes that it would have beaten."""
         self.collect()
-        self.write(self.anna, applied(self.anna, next_op(self.anna, self.bert, hlc=1 << 60, key="key0")))
+        self.write(self.anna, applied(self.anna, next_op(self.anna, self.bert, hlc=LATE, key="key0")))
         self.assert_accused("collected-too-early")
 
     def test_collected_in_time(self) -> None:
         """After a tombstone was dropped, the key may be written again; other keys don't matter."""
         self.collect()
-        self.write(self.anna, applied(self.anna, next_op(self.anna, self.bert, hlc=1 << 60, key="key1")))
-        self.write(self.anna, applied(self.anna, next_op(self.anna, self.carl, hlc=1 << 62, key="key0")))
+        self.write(self.anna, applied(self.anna, next_op(self.anna, self.bert, hlc=LATE, key="key1")))
+        self.write(self.anna, applied(self.anna, next_op(self.anna, self.carl, hlc=LATEST, key="key0")))
         self.assert_accused()
 
     def test_collected_and_started_again(self) -> None:
         """What was dropped before a start was dropped, unless it is found on the disk."""
         self.collect()
         again = self.start_again(0)
-        op = next_op(self.anna, self.bert, hlc=1 << 60, key="key0")
+        op = next_op(self.anna, self.bert, hlc=LATE, key="key0")
         self.write(again, applied(self.anna, op))
         self.assert_accused()  # the row of key0 is on the disk
 
     def test_equal_vectors(self) -> None:
         """Replicas that have seen the same have the same live rows, once it is durable."""
-        role_of(self.anna).store.put(self.row(1 << 62), 1 << 40)
+        role_of(self.anna).store.put(self.row(LATEST), 1 << 40)
         position = self.write(self.anna, vector_of(self.anna, dict(role_of(self.anna).vector)))
         self.assert_accused()
         self.monitor.synced(self.anna, position)
@@ -414,7 +417,7 @@ class RowTests(MonitorTests):
 
     def test_tombstones_make_no_difference(self) -> None:
         """One replica may have dropped a tombstone that another still has."""
-        role_of(self.anna).store.put(self.row(1 << 62, None, "another key"), 1 << 40)
+        role_of(self.anna).store.put(self.row(LATEST, None, "another key"), 1 << 40)
         position = self.write(self.anna, vector_of(self.anna, dict(role_of(self.anna).vector)))
         self.monitor.synced(self.anna, position)
         self.assert_accused()
