@@ -32,6 +32,7 @@ from kvsd.replication.effects import (
 )
 from kvsd.replication.marks import Marks
 from kvsd.replication.messages import Ballot, Instance, Vote
+from kvsd.replication.occupant import Boot
 from kvsd.replication.record import CarriedOut, Op, Row
 from kvsd.replication.saved import Saved, SavedRole
 from kvsd.replication.token import Epoch, Stamp
@@ -71,6 +72,7 @@ class _RoleRecord(Struct, frozen=True, array_like=True):
     hlc: Stamp
     collected: Stamp
     place: bytes
+    issuer: Boot = 0
 
 
 class _Promise(Struct, frozen=True, array_like=True):
@@ -120,7 +122,7 @@ def _set_count(change: SetCount) -> Iterable[Entry]:
 
 
 def _set_vector(change: SetVector) -> Iterable[Entry]:
-    record = _RoleRecord(change.shard, change.vector, change.hlc, change.collected, change.place)
+    record = _RoleRecord(change.shard, change.vector, change.hlc, change.collected, change.place, change.issuer)
     return (("meta", _ROLE + change.role, _encode(record)),)
 
 
@@ -228,7 +230,9 @@ def _take_meta(state: Saved, key: bytes, value: bytes) -> None:
     elif key.startswith(_ROLE):
         record = _read("role", msgspec.msgpack.Decoder(_RoleRecord).decode, value)
         state.hlc = max(state.hlc, record.hlc)
-        state.roles[key[len(_ROLE) :]] = SavedRole(record.shard, record.vector, record.collected, place=record.place)
+        state.roles[key[len(_ROLE) :]] = SavedRole(
+            record.shard, record.vector, record.collected, place=record.place, issuer=record.issuer
+        )
     elif key.startswith(_REQUEST):
         role, number = _role(state.roles, key[len(_REQUEST) :]), int.from_bytes(key[-8:], "big")
         role.requests.append((number, _read("request", _decode_request, value)))

@@ -12,6 +12,11 @@ from kvsd.replication.reports import Reports
 from kvsd.replication.role import Role
 from kvsd.status import Status
 
+FORKED = (
+    "this replica of {shard} holds writes of a process that ran on a copy of the disk of {node}, and not those of {node}"
+    " itself: it will not become equal to the others; start this node with an empty data directory"
+)
+
 
 class Insight:
     """Reads a replica's state and changes nothing."""
@@ -54,6 +59,9 @@ class Insight:
         reasons = [self._replica.routing.assignment.lacking() or self._meeting()]
         if self._state.disk.full:
             reasons.append("the disk is full: writes are refused")
+        reasons += [
+            FORKED.format(shard=shard, node=node) for shard, node in sorted(self._replica.broadcast.forked.items())
+        ]
         if not self._state.stamps.are_trustworthy():
             reasons.append("this node's clock is too far ahead of its peers': writes are refused")
         return [reason for reason in [*reasons, *self._refusals()] if reason]

@@ -23,6 +23,7 @@ from kvsd.ports import Flow, PeerUnreachable, Transport
 from kvsd.refusals import Refusals
 from kvsd.replication.liveness import Fate
 from kvsd.replication.messages import Message, Sender
+from kvsd.replication.occupant import Contested
 from kvsd.replication.slow_ways import SlowWay
 from kvsd.replication.state import State
 from kvsd.wire import EnvelopeCodec, OtherSecret, WireError, encode_message
@@ -79,9 +80,14 @@ class Links:
         self._flows: dict[str, Flow] = {}
         """How far POSTs had come at the last look."""
         self._looked = 0.0
+        self._contests: dict[str, Contested] = {}
+        """What claimants of an address are told: in the answer to their POST, as others listen at the address."""
 
     def send(self, peer: str, message: Message) -> None:
         """Queue a message for a peer; what goes to several peers in a row is encoded once."""
+        if isinstance(message, Contested):
+            self._contests[peer] = message
+            return
         if self._encoded[0] is not message:
             self._encoded = (message, encode_message(message))
         way = peer, lane_of(message, len(self._encoded[1]))
@@ -147,16 +153,25 @@ class Links:
         return sender, messages
 
     def reply(self, peer: str, heard: Sequence[Message]) -> bytes:
-        """What is ready to be said to a peer, as the answer to its POST, in the lane of what was heard."""
+        """
+        What is ready to be said to a peer, as the answer to its POST, in the lane of what was heard.
+
+        A claimant of the peer's address gets nothing of what is meant for the peer, unless it is the next start of that.
+        """
         lane = lane_of(heard[0]) if heard else Lane.USUAL
-        return self._seal(peer, self._link((peer, lane)).take())
+        contested = self._contests.pop(peer, None)
+        if contested is None:
+            return self._seal(peer, self._link((peer, lane)).take())
+        ready = self._link((peer, lane)).take() if contested.instance == contested.incumbent else []
+        return self._seal(peer, [encode_message(contested), *ready])
 
     def _seal(self, receiver: str, messages: list[bytes]) -> bytes:
         state = self._state
         cluster = state.configuration.cluster if state.configuration else ""
         epoch = state.disk.epoch
         branch = state.configuration.branch(epoch) if state.configuration else b""
-        sender = Sender(state.identity.address, state.identity.instance, cluster, epoch, branch)
+        address, instance, boot = state.identity
+        sender = Sender(address, instance, cluster, epoch, branch, boot)
         return self._envelopes.encode(sender, receiver, messages)
 
     def _link(self, way: Way) -> Link:
@@ -190,6 +205,7 @@ class Links:
             self.refusals.accepted_by(peer)
             self._posted(peer, Fate.ANSWERED)
             self._received(sender, messages)
+            self._contests.pop(peer, None)
 
     def _lost(self, way: Way, failure: Failure) -> bool:
         """A POST had no answer that could be used; says whether the peer is still to get what waits behind it."""

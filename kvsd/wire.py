@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from kvsd.replication.messages import Branch, Instance, Message, Sender
 from kvsd.replication.node_address import address_fault
+from kvsd.replication.occupant import Boot
 from kvsd.replication.seal import Seal
 from kvsd.replication.token import Epoch
 
@@ -43,6 +44,7 @@ class Envelope(Struct, frozen=True, array_like=True):
     receiver: str
     messages: list[Message]
     branch: Branch = b""
+    boot: Boot = 0
 
 
 class _Claim(Struct, frozen=True, array_like=True):
@@ -76,7 +78,8 @@ class EnvelopeCodec:
     def encode(self, sender: Sender, receiver: str, messages: list[bytes]) -> bytes:
         """The bytes of an envelope with messages that are encoded already."""
         raws = [msgspec.Raw(message) for message in messages]
-        body = _encode((sender.cluster, sender.epoch, sender.address, sender.instance, receiver, raws, sender.branch))
+        cluster, epoch, branch = sender.cluster, sender.epoch, sender.branch
+        body = _encode((cluster, epoch, sender.address, sender.instance, receiver, raws, branch, sender.boot))
         return self._tag(body) + body
 
     def decode(self, raw: bytes, receiver: str) -> tuple[Sender, list[Message]]:
@@ -97,8 +100,8 @@ class EnvelopeCodec:
             raise WireError(f"the message is for {envelope.receiver}, this is {receiver}")
         if fault := address_fault(envelope.sender):
             raise WireError(f"the sender's name {envelope.sender!r:.80} {fault}")
-        sender = Sender(envelope.sender, envelope.instance, envelope.cluster, envelope.epoch, envelope.branch)
-        return sender, envelope.messages
+        of = envelope
+        return Sender(of.sender, of.instance, of.cluster, of.epoch, of.branch, of.boot), of.messages
 
 
 def _not_ours(body: bytes, receiver: str) -> WireError:

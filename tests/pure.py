@@ -13,6 +13,7 @@ from kvsd.replication.effects import Effect, Halt, Note, Now, Reply, Send, Write
 from kvsd.replication.limits import Limits
 from kvsd.replication.liveness import Fate
 from kvsd.replication.messages import Message, Sender
+from kvsd.replication.occupant import Contested
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Get, Outcome, Put, Request
 from kvsd.replication.saved import Saved
@@ -75,6 +76,8 @@ class PureCluster:
         self.limits = limits or Limits()
         self.time = 1000.0
         self.sites: dict[str, Site] = {}
+        self.claimants: list[Site] = []
+        """Processes that speak under the address of another one and can't be reached, but for answers to what they send."""
         self.cut: Callable[[str, str, Message], bool] = lambda sender, receiver, message: False
         self.sent: list[tuple[str, str, Message]] = []
         self._codec = EnvelopeCodec(b"secret")
@@ -121,6 +124,28 @@ class PureCluster:
         self.perform(site, site.replica.start(state, self.configuration, (), self.now(site)))
         return site
 
+    def outlive(self, address: str) -> None:
+        """Have all others take the process at an address to be silent for so long that another may take its place."""
+        for site in self.live():
+            if peer := site.replica.state.liveness.peers.get(address):
+                peer.occupant.spoke = self.time - self.limits.down_seconds
+
+    def claim(self, address: str, instance: bytes) -> Site:
+        """Start a second process under the address of a node, with an empty disk."""
+        first = self.sites[address]
+        claimant = self.boot(address, instance)
+        self.sites[address] = first
+        self.claimants.append(claimant)
+        return claimant
+
+    def copy(self, address: str) -> Site:
+        """Start a second process under the address of a node, with a copy of its disk."""
+        first = self.sites[address]
+        claimant = self.restart(address)
+        self.sites[address] = first
+        self.claimants.append(claimant)
+        return claimant
+
     def isolate(self, *addresses: str) -> None:
         """Cut the links between these nodes and all others."""
         inside = set(addresses)
@@ -146,7 +171,7 @@ class PureCluster:
 
     def live(self) -> list[Site]:
         """The nodes that run."""
-        return [site for site in self.sites.values() if site.up and not site.halted]
+        return [site for site in (*self.sites.values(), *self.claimants) if site.up and not site.halted]
 
     def founded(self) -> "PureCluster":
         """The cluster, once every node serves and knows of all the others."""
@@ -216,7 +241,7 @@ class PureCluster:
         state = site.replica.state
         cluster = state.configuration.cluster if state.configuration else ""
         branch = state.configuration.branch(state.epoch) if state.configuration else b""
-        return Sender(site.address, state.identity.instance, cluster, state.epoch, branch)
+        return Sender(site.address, state.identity.instance, cluster, state.epoch, branch, state.identity.boot)
 
     def perform(self, site: Site, effects: Iterable[Effect]) -> None:
         """Do what a replica wants, as far as its disk allows."""
@@ -246,7 +271,7 @@ class PureCluster:
         self._carry(site, effect)
 
     def _carry(self, site: Site, effect: Send) -> None:
-        target = self.sites.get(effect.peer)
+        target = self._target(effect)
         if target is None or not target.up or target.halted or self.cut(site.address, effect.peer, effect.message):
             if target is None or not target.up or target.halted:
                 self.perform(site, site.replica.posted(effect.peer, Fate.FAILED, self.now(site)))
@@ -254,6 +279,14 @@ class PureCluster:
         sender = self.sender(site)
         body = self._codec.encode(sender, effect.peer, [encode_message(effect.message)])
         self.perform(target, target.replica.receive(*self._codec.decode(body, effect.peer), self.now(target)))
+
+    def _target(self, effect: Send) -> Site | None:
+        message = effect.message
+        if not isinstance(message, Contested):
+            return self.sites.get(effect.peer)
+        told = message.instance, message.boot
+        claimants = (site for site in self.claimants if site.replica.state.identity[1:] == told)
+        return next(claimants, self.sites.get(effect.peer))
 
 
 def with_limits(**changes: float) -> Limits:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kvsd.replication import basis
+from kvsd.replication import basis, occupant
 from kvsd.replication import messages as said
 from kvsd.replication import requests as asked
 from kvsd.replication.branches import Forced
@@ -100,6 +100,9 @@ ops = built(
     records=several(records, 2),
     requests=several(carried_out, 2),
     marks=marks,
+    boot=counts,
+    first=counts,
+    before=counts,
 )
 
 
@@ -149,6 +152,7 @@ def _configurations(draw: st.DrawFn) -> Configuration:
             lost=st.dictionaries(any_writers, losses, max_size=2),
             absent=several(addresses),
             forced=several(forced_steps),
+            superseded=several(st.tuples(addresses, instances)),
         )
     )
 
@@ -272,7 +276,11 @@ MESSAGES: dict[type[Message], st.SearchStrategy[Message]] = {
         complete=st.booleans(),
     ),
     said.Announce: built(said.Announce),
-    said.Prepare: built(said.Prepare, epoch=epochs, ballot=ballots),
+    occupant.Contested: built(
+        occupant.Contested, instance=instances, boot=counts, incumbent=instances, silent_ms=counts
+    ),
+    occupant.Forked: built(occupant.Forked, instance=instances, boot=counts, shard=shards, counter=counters),
+    said.Prepare: built(said.Prepare, epoch=epochs, ballot=ballots, replaces=several(addresses)),
     said.Promised: built(said.Promised, epoch=epochs, ballot=ballots, vote=st.none() | votes),
     said.Accept: built(said.Accept, epoch=epochs, vote=votes),
     said.Accepted: built(said.Accepted, epoch=epochs, ballot=ballots),
@@ -288,7 +296,13 @@ MESSAGES: dict[type[Message], st.SearchStrategy[Message]] = {
 }
 any_message = st.one_of(*MESSAGES.values())
 senders = built(
-    Sender, address=addresses, instance=instances, cluster=names, epoch=epochs, branch=st.binary(max_size=8)
+    Sender,
+    address=addresses,
+    instance=instances,
+    cluster=names,
+    epoch=epochs,
+    branch=st.binary(max_size=8),
+    boot=counts,
 )
 
 

@@ -7,6 +7,11 @@ from kvsd.replication.past import Past
 from kvsd.replication.role import Role
 from kvsd.replication.state import State
 
+CONTESTED = (
+    "address-contested: {peer} hears another process at {me}, so this one serves nothing; stop one of the two, or give this"
+    " one an address of its own"
+)
+
 
 class Assignment:
     """What stands in the way of serving."""
@@ -35,6 +40,8 @@ class Assignment:
     def misplaced(self) -> str:
         """Return why this node has no place among those that serve, in words; empty if it has one."""
         state = self._state
+        if state.contest is not None and not state.contest.same and self._meeting.is_contested():
+            return CONTESTED.format(me=state.identity.address, peer=state.contest.peer)
         placed = state.roster is not None and state.roster.is_placed and not (state.contested or state.fenced)
         return "" if placed else self._reason_misplaced()
 

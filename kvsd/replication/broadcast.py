@@ -9,14 +9,19 @@ that it names has been applied, and holds it back until then.  What gets lost on
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from kvsd.replication.causality import VersionVector, dominates
+from kvsd.replication.causality import VersionVector, Writer, dominates
 from kvsd.replication.invariant import InvariantBroken
-from kvsd.replication.marks import Marks
+from kvsd.replication.issuers import Issuer
+from kvsd.replication.marks import NO_MARKS, Marks
 from kvsd.replication.messages import Push
+from kvsd.replication.occupant import Forked
 from kvsd.replication.placement import Tenure
 from kvsd.replication.record import CarriedOut, Op, Record
 from kvsd.replication.role import Role
 from kvsd.replication.state import State
+
+MAX_FORKS = 256
+"""How many pairs of processes that have copies of one disk are noted."""
 
 
 @dataclass
@@ -34,6 +39,10 @@ class Broadcast:
     def __init__(self, state: State) -> None:
         self._state = state
         self._unsent: dict[str, Unsent] = {}
+        self.forked: dict[str, str] = {}
+        """The shards of which this node's replica holds writes of a process on a copy of a node's disk, and that node."""
+        self._forks: set[tuple[str, Writer, int, int]] = set()
+        """The pairs of processes on copies of one disk that were noted: shard, writer and boots."""
         self._refused: dict[bytes, int] = {}
         """The last op of each writer that was refused for its stamp."""
         self.dropped = 0
@@ -41,7 +50,20 @@ class Broadcast:
 
     def issue(self, role: Role, record: Record, dependencies: VersionVector, *, acknowledge: bool) -> None:
         """Apply a new write of this node's; the other replicas are sent it, and may be asked to acknowledge it."""
-        op = Op(role.shard, role.writer, record.origin.counter, record.epoch, dependencies, (record,))
+        boot, counter = self._state.identity.boot, record.origin.counter
+        op = Op(
+            role.shard,
+            role.writer,
+            counter,
+            record.epoch,
+            dependencies,
+            (record,),
+            (),
+            NO_MARKS,
+            boot,
+            role.issuers.first,
+            role.issuers.before,
+        )
         self._issue(role, op, acknowledge=acknowledge)
 
     def take_over(self, role: Role, records: Sequence[Record], requests: Sequence[CarriedOut], marks: Marks) -> None:
@@ -49,7 +71,20 @@ class Broadcast:
         counter = role.vector.get(role.writer, 0) + 1
         seen = dict(role.vector)
         epoch = self._state.epoch
-        op = Op(role.shard, role.writer, counter, epoch, seen, tuple(records), tuple(requests), marks)
+        boot = self._state.identity.boot
+        op = Op(
+            role.shard,
+            role.writer,
+            counter,
+            epoch,
+            seen,
+            tuple(records),
+            tuple(requests),
+            marks,
+            boot,
+            role.issuers.first,
+            role.issuers.before,
+        )
         self._issue(role, op)
 
     def _issue(self, role: Role, op: Op, *, acknowledge: bool = False) -> None:
@@ -109,6 +144,10 @@ class Broadcast:
 
     def _take(self, role: Role, op: Op, now: float) -> bool:
         """Apply an op and what waited for it, or hold it back; says whether anything was applied."""
+        known = role.issuers.known.get(op.writer)
+        if known and known.boot != op.boot and role.issuers.is_forked(op, role.vector):
+            self._meet_fork(role, op, known)
+            return False
         if op.counter <= role.vector.get(op.writer, 0):
             return False
         if not self._is_plausible(role, op):
@@ -122,6 +161,24 @@ class Broadcast:
             return True
         self.dropped += not role.holdback.add(op, now)
         return False
+
+    def _meet_fork(self, role: Role, op: Op, known: Issuer) -> None:
+        """
+        Refuse an op of a process on a copy of a disk, of which another process used the same numbers, and say so.
+
+        The process that began later is told to stop; what was applied of it here stays, and is told to the operator.
+        """
+        state, member = self._state, self._state.writers.get(op.writer)
+        node, is_later = member.node if member else "", (op.first, op.boot) > (known.first, known.boot)
+        named = role.shard, op.writer, op.boot, known.boot
+        if named not in self._forks and len(self._forks) < MAX_FORKS:
+            self._forks.add(named)
+            state.out.note("instance-forked", shard=role.shard, node=node, writer=op.writer.hex(), counter=op.counter)
+        if not is_later:
+            self.forked[role.shard] = node
+        elif member:
+            told = Forked(member.instance, op.boot, role.shard, op.counter)
+            state.out.send(member.node, told, after=0)
 
     def _is_due(self, role: Role, op: Op) -> bool:
         """Whether an op can be applied; while a copy is on its way none can, as the copy may not have it."""
@@ -154,7 +211,10 @@ class Broadcast:
         if role.copy or not role.holdback.count:
             return
         for op in role.holdback.due(role.vector, self._state.epoch):
-            self._apply(role, op)
+            if role.issuers.is_forked(op, role.vector):
+                self._meet_fork(role, op, role.issuers.known[op.writer])
+            else:
+                self._apply(role, op)
 
     def _apply(self, role: Role, op: Op) -> None:
         out = self._state.out

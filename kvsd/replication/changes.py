@@ -14,6 +14,7 @@ from kvsd.replication.causality import Writer
 from kvsd.replication.configuration import MAX_INVITED, MAX_NODES, Configuration, Loss, Member, Pending, Shard
 from kvsd.replication.node_address import address_fault
 from kvsd.replication.placement import address_order
+from kvsd.replication.superseded import superseding
 
 
 class ChangeRefused(ValueError):
@@ -77,10 +78,12 @@ def bind_node(configuration: Configuration, address: str, instance: bytes) -> Co
     )
 
 
-def _check_not_given_up(configuration: Configuration, address: str, instance: bytes) -> None:
+def _check_not_given_up(configuration: Configuration, address: str, instance: bytes | None) -> None:
     """Raise ChangeRefused where a node would come back that was given up for good, with the data that it had."""
     if any((address, instance) in step.given_up for step in configuration.forced):
         raise ChangeRefused(f"{address} was given up: start it with an empty data directory")
+    if (address, instance) in configuration.superseded:
+        raise ChangeRefused(f"{address} was superseded by another instance: start it with an empty data directory")
 
 
 def remove_node(configuration: Configuration, address: str, live: Collection[str]) -> Configuration:
@@ -147,8 +150,7 @@ def promote(configuration: Configuration, member: Member) -> Configuration:
     shard = configuration.shards.get(member.shard, Shard())
     if member not in shard.learners:
         raise ChangeRefused(f"{member.node} is not learning {member.shard}")
-    rest = without(shard, member)
-    promoted = replace(rest, members=in_order(*rest.members, member))
+    promoted = replace(without(shard, member), members=in_order(*shard.members, member))
     return successor(configuration, shards={**configuration.shards, member.shard: promoted})
 
 
@@ -159,8 +161,8 @@ def drain_departed(configuration: Configuration, member: Member) -> Configuratio
         raise ChangeRefused(f"{member.node} did not depart from {member.shard}")
     if configuration.importers(member.shard):
         raise ChangeRefused(f"others may still lack writes of {member.shard}")
-    drained = replace(shard, departed=tuple(each for each in shard.departed if each != member))
-    return successor(configuration, shards={**configuration.shards, member.shard: drained})
+    departed = tuple(each for each in shard.departed if each != member)
+    return successor(configuration, shards={**configuration.shards, member.shard: replace(shard, departed=departed)})
 
 
 # Lost disks
@@ -182,6 +184,7 @@ def lose(
         raise ChangeRefused(f"the instance of {address} is still to be found out")
     if present == instance and not gone:
         raise ChangeRefused(f"nothing of {address} is lost")
+    _check_not_given_up(configuration, address, instance)
     shards, lost = dict(configuration.shards), dict(configuration.lost)
     renewed: dict[Member, Member | None] = {}
     for member in gone:
@@ -200,6 +203,7 @@ def lose(
         pending=_renewed(configuration.pending, renewed),
         lost=dict(sorted(lost.items(), key=lambda entry: entry[1].kept is None)[-MAX_LOSSES:]),
         absent=tuple(node for node in configuration.absent if node != address or instance),
+        superseded=superseding(configuration.superseded, address, instance, [present, *(m.instance for m in gone)]),
     )
 
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from kvsd.replication.branches import Forced, branch_name
 from kvsd.replication.causality import Writer, writer_id
 from kvsd.replication.placement import SLOTS, Tenure, address_order
+from kvsd.replication.superseded import Superseded
 
 MIN_REPLICAS = 2
 MAX_VOTERS = 7
@@ -124,7 +125,8 @@ class Configuration(Struct, frozen=True):
     ``nodes`` are all nodes with their instances (empty: not known yet, see :meth:`invited`); ``absent`` those that were left out of the
     shards because they were down, and are to be given a place when they are back; ``lost`` the writers whose disks
     are gone.  ``next_shard`` and ``next_tenure`` are the first numbers that were never used.  ``forced`` are the steps
-    to it that no quorum decided.
+    to it that no quorum decided; ``superseded`` the instances, each with its address, in whose place another one was
+    taken in: none of them ever has a place again.
     """
 
     cluster: str
@@ -139,6 +141,7 @@ class Configuration(Struct, frozen=True):
     lost: dict[Writer, Loss] = {}
     absent: tuple[str, ...] = ()
     forced: tuple[Forced, ...] = ()
+    superseded: Superseded = ()
 
     def __post_init__(self) -> None:
         """Refuse what no founding and no change could have made."""

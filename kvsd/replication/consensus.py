@@ -80,8 +80,9 @@ class Consensus:
         self._round = max(self._round, self._voting.round) + 1
         ballot = Ballot(self._round, state.identity.address, state.identity.boot, newly_given_up(wanted))
         attempt = self._attempt = Attempt(ballot, wanted, now.monotonic)
-        self._electorate.tell(Prepare(state.epoch, ballot))
-        if self._voting.may_vote(state.epoch, ballot):
+        replaces = replaced(state.configuration, wanted)
+        self._electorate.tell(Prepare(state.epoch, ballot, replaces))
+        if self._voting.may_vote(state.epoch, ballot, replaces):
             promised, vote = self._voting.promise(state.epoch, ballot)
             if promised != ballot:
                 raise InvariantBroken("the round is later than all that were heard of")
@@ -144,6 +145,12 @@ class Consensus:
     def _drop_if_over(self) -> None:
         if self._attempt and self._attempt.wanted.epoch <= self._state.epoch:
             self._attempt = None
+
+
+def replaced(present: Configuration, wanted: Configuration) -> tuple[str, ...]:
+    """The nodes in whose place another instance is taken in."""
+    nodes = present.nodes.items()
+    return tuple(address for address, bound in nodes if bound and wanted.nodes.get(address, bound) != bound)
 
 
 def newly_given_up(wanted: Configuration) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ class SetVector(Struct, frozen=True, gc=False):
     Keep what a replica has seen: its shard, its vector, the latest stamp, and that of tombstones it dropped.
 
     ``place`` is the name under which its rows are kept, empty where that is its own.  What is of no shard is a copy on
-    its way, or what a copy has replaced.
+    its way, or what a copy has replaced.  ``issuer`` is the boot of the process that issued the replica's own last op.
     """
 
     role: bytes
@@ -83,6 +83,7 @@ class SetVector(Struct, frozen=True, gc=False):
     hlc: int
     collected: int
     place: bytes = b""
+    issuer: int = 0
 
 
 class SetMarks(Struct, frozen=True, gc=False):

@@ -13,6 +13,7 @@ from kvsd.replication.messages import AskConfiguration, Sender
 from kvsd.replication.state import State
 
 GIVEN_UP = "was given up by an operator"
+SUPERSEDED = "was superseded: a process with another data directory has its address"
 BEATEN = "is on the branch of a forked cluster that does not go on"
 MAX_MET = 64
 """So many other branches are noted."""
@@ -52,9 +53,12 @@ class Forks:
             return False
         match kinship(mine.epoch, mine.forced, told.epoch, told.forced):
             case Kinship.LATER:
-                if not self._is_given_up(told):
+                if self._is_given_up(told):
+                    self._fence(told, GIVEN_UP)
+                elif self._is_superseded(told):
+                    self._fence(told, SUPERSEDED)
+                else:
                     return True
-                self._fence(told, GIVEN_UP)
             case Kinship.BEATS:
                 self._fence(told, BEATEN)
             case Kinship.KNOWN | Kinship.BEATEN:
@@ -69,6 +73,9 @@ class Forks:
     def _is_given_up(self, told: Configuration) -> bool:
         me = (self._state.identity.address, self._state.identity.instance)
         return any(me in step.given_up for step in told.forced)
+
+    def _is_superseded(self, told: Configuration) -> bool:
+        return (self._state.identity.address, self._state.identity.instance) in told.superseded
 
     def _fence(self, told: Configuration, why: str) -> None:
         """This node's data belongs to what is over: keep it as it is, and have no part in anything."""

@@ -15,6 +15,7 @@ from kvsd.replication.causality import VersionVector, Writer
 from kvsd.replication.limits import Limits
 from kvsd.replication.marks import Marks
 from kvsd.replication.messages import Heartbeat
+from kvsd.replication.occupant import Occupant
 from kvsd.replication.placement import address_order
 
 LATE_TO_SUSPECT = 2
@@ -36,6 +37,9 @@ class Peer:
         self.since = since
         """Since when this node has been looking out for it."""
         self.instance = b""
+        """The instance that last sent a heartbeat."""
+        self.occupant = Occupant(since)
+        """The process that speaks for its address."""
         self.epoch = 0
         """The epoch in which it last reported."""
         self.latest_epoch = 0
@@ -82,10 +86,6 @@ class Peer:
         self.marks = heartbeat.marks if heartbeat else {}
         self.partial = heartbeat.partial if heartbeat else ()
         self.met = heartbeat is not None and not heartbeat.meeting
-
-    def is_started_again(self, heartbeat: Heartbeat) -> bool:
-        """Whether it meets the others after a start, having said what it has until then: what it was asked is lost."""
-        return heartbeat.meeting and self.met
 
     def remember(self, writers: Mapping[str, Writer]) -> None:
         """That it says less than before is not forgotten; ``writers`` are those that it is, by shard."""
@@ -201,14 +201,19 @@ class Liveness:
     def _good_for_long(self, peer: Peer, now: float) -> bool:
         return peer.good_since is not None and now - peer.good_since >= self._limits.damping_seconds
 
+    def own_pause(self, now: float) -> float:
+        """Return for how many seconds this node itself stands still, or did a moment ago."""
+        return max(0.0, now - self._ticked - 3 * self._limits.tick_seconds) if self._ticked is not None else 0.0
+
     def _forgive_own_pause(self, now: float) -> None:
         """A time in which this node itself stood still says nothing about its peers."""
-        pause = now - self._ticked - 3 * self._limits.tick_seconds if self._ticked is not None else 0.0
+        pause = self.own_pause(now)
         self._ticked = now
         if pause > 0:
             self._forgiving_until = now + 2 * self._limits.tick_seconds
             for peer in self.peers.values():
                 peer.since = min(now, peer.since + pause)
+                peer.occupant.spoke = min(now, peer.occupant.spoke + pause)
                 peer.heard = None if peer.heard is None else min(now, peer.heard + pause)
                 peer.evidence = None if peer.evidence is None else min(now, peer.evidence + pause)
 

@@ -17,11 +17,18 @@ class Meeting:
 
     def is_on(self) -> bool:
         """
-        Whether some node has not been heard of since the start.
+        Whether some node has not been heard of since the start, or another process is heard at this node's address.
 
         Who is silent for as long as a node may be before it counts as down is not waited for.
         """
         state = self._state
+        if self.is_contested():
+            return True
         if state.restored is None or state.now.monotonic - state.restored >= state.limits.down_seconds:
             return False
         return not all(peer.instance for peer in state.liveness.peers.values())
+
+    def is_contested(self) -> bool:
+        """Return True if a peer said a moment ago that it hears another process at this node's address."""
+        contest, state = self._state.contest, self._state
+        return contest is not None and state.now.monotonic - contest.at < 2 * state.limits.heartbeat_seconds

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from kvsd.replication.effects import Now
 from kvsd.replication.forks import Forks
 from kvsd.replication.founding import Founding
-from kvsd.replication.messages import Announce, AskConfiguration, Message, Sender, TellConfiguration
+from kvsd.replication.messages import Announce, AskConfiguration, Bind, Message, Sender, TellConfiguration
 from kvsd.replication.state import State
 
 Held = tuple[Sender, Sequence[Message]]
@@ -74,6 +74,16 @@ class Membership:
         elif state.founded:
             self._wants_in = False
         return True
+
+    def meet_claimant(self, sender: Sender, messages: Sequence[Message]) -> None:
+        """Tell a claimant of another node's address to which instance that is bound; it is not heard."""
+        configuration = self._state.configuration
+        if configuration is None or sender.cluster != configuration.cluster:
+            return
+        if sender.epoch < self._state.epoch:
+            self._tell(sender, self._state.now.monotonic)
+        elif any(isinstance(message, Bind) for message in messages):
+            self._founding.bind(sender)
 
     def release(self) -> list[Held]:
         """What was kept until the configuration was known that is known now; not what turns out to be of another branch."""

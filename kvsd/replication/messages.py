@@ -13,6 +13,7 @@ from kvsd.replication.branches import BRANCH_BYTES
 from kvsd.replication.causality import Counter, Dependencies, VersionVector, Writer
 from kvsd.replication.configuration import Configuration
 from kvsd.replication.marks import NO_MARKS, Marks
+from kvsd.replication.occupant import Contested, Forked
 from kvsd.replication.placement import Tenure
 from kvsd.replication.record import CarriedOut, Op, Record, Row
 from kvsd.replication.requests import Question, Verdict
@@ -198,10 +199,11 @@ class Vote(Struct, frozen=True, array_like=True):
 
 
 class Prepare(Struct, frozen=True, array_like=True, tag=True):
-    """Take part in no attempt before this one to decide what follows an epoch, and say what you have accepted."""
+    """Take part in no attempt before this one, by which some nodes get another instance; say what you have accepted."""
 
     epoch: Epoch
     ballot: Ballot
+    replaces: tuple[str, ...] = ()
 
 
 class Promised(Struct, frozen=True, array_like=True, tag=True):
@@ -271,6 +273,8 @@ Message = (
     | Import
     | Imported
     | Announce
+    | Contested
+    | Forked
     | Prepare
     | Promised
     | Accept
@@ -286,10 +290,11 @@ Message = (
 
 
 class Sender(NamedTuple):
-    """Who sent a message, and what it knew then; ``branch`` is that of its configuration."""
+    """Who sent a message, with the branch of its configuration, and the boot of its process (0: it does not say)."""
 
     address: str
     instance: bytes
     cluster: str
     epoch: int
     branch: bytes = b""
+    boot: int = 0

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from kvsd.replication.causality import Counter, Dependencies, Dot, VersionVector, Writer
 from kvsd.replication.marks import NO_MARKS, Marks
+from kvsd.replication.occupant import Boot
 from kvsd.replication.placement import Tenure
 from kvsd.replication.token import Epoch, Stamp
 
@@ -74,6 +75,10 @@ class Op(Struct, frozen=True, array_like=True, gc=False):
     It is applied where everything of its writer before it and everything in ``dependencies`` (writes of the same
     shard) has been applied.  A client's write is one record, whose origin is the op itself.  An op by which a shard
     takes over slots brings records that were written elsewhere, requests that led to others, and marks.
+
+    ``boot`` is the number that was drawn when the issuing process was started, ``first`` the counter of the first op that
+    it could issue, and ``before`` the boot of the process that issued the op before that: so processes on copies of one
+    disk are told apart.  What is not known, or was issued by an older version, is 0.
     """
 
     shard: str
@@ -84,6 +89,9 @@ class Op(Struct, frozen=True, array_like=True, gc=False):
     records: tuple[Record, ...]
     requests: tuple[CarriedOut, ...] = ()
     marks: Marks = NO_MARKS
+    boot: Boot = 0
+    first: Annotated[int, Meta(ge=0, lt=2**62)] = 0
+    before: Boot = 0
 
     @property
     def is_own(self) -> bool:

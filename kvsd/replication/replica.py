@@ -56,6 +56,8 @@ from kvsd.replication.messages import (
     Sender,
     TellConfiguration,
 )
+from kvsd.replication.occupancy import Occupancy
+from kvsd.replication.occupant import Contested, Forked
 from kvsd.replication.outbox import Remote
 from kvsd.replication.requests import CountKeys, Get, Put, Request, Unassigned
 from kvsd.replication.routing import Routing
@@ -78,6 +80,8 @@ class Replica:
         self.stability = Stability(self.state)
         self.founding = Founding(self.state)
         self.heartbeats = Heartbeats(self.state, self.founding)
+        self.occupancy = Occupancy(self.state)
+        self.occupancy = Occupancy(self.state)
         self.membership = Membership(self.state, self.founding)
         self.broadcast = Broadcast(self.state)
         self.antientropy = AntiEntropy(self.state)
@@ -98,8 +102,7 @@ class Replica:
         self.succession = Succession(self.voting, self.consensus, self.administration, self.duties)
         self.upkeep = Upkeep(self.state)
         self.laggards = Laggards(self.state)
-        self._epoch = 0
-        """The epoch that all mechanisms go by."""
+        self._epoch = 0  # that all mechanisms go by
 
     def start(self, saved: Saved, founding: Configuration | None, seeds: Iterable[str], now: Now) -> list[Effect]:
         """
@@ -110,11 +113,10 @@ class Replica:
         self.state.now = now
         self.state.restore(saved)
         self.voting.restore(saved.promise, saved.forced)
-        if saved.configuration is None:
-            if founding:
-                self.founding.begin(founding)
-            else:
-                self.membership.seek(seeds)
+        if saved.configuration is None and founding:
+            self.founding.begin(founding)
+        elif saved.configuration is None:
+            self.membership.seek(seeds)
         return self._effects()
 
     # A client asks
@@ -166,6 +168,8 @@ class Replica:
                     self.membership.asked(sender, message)
                 case TellConfiguration():
                     self.membership.told(sender, message)
+                case Contested() | Forked():
+                    self.occupancy.told(sender, message)
                 case _:
                     others.append(message)
         if self.state.fenced != "":
@@ -173,9 +177,15 @@ class Replica:
             self.administration.refuse(Unassigned(self.state.fenced))
             return self._effects()
         self._follow(now)
-        if self.membership.admit(sender, others, now.monotonic, silent=not messages):
-            for message in others:
-                self._hear(sender, message, now)
+        if not self.occupancy.admits(sender):
+            self.membership.meet_claimant(sender, others)
+            if self.occupancy.is_restart(sender):  # what the last run was asked will not be answered any more
+                self._start_over(sender.address, now)
+            others = self.occupancy.requests(sender, others)
+        elif not self.membership.admit(sender, others, now.monotonic, silent=not messages):
+            others = []
+        for message in others:
+            self._hear(sender, message, now)
         return self._effects()
 
     def _hear(self, sender: Sender, message: Message, now: Now) -> None:
@@ -194,9 +204,6 @@ class Replica:
             case Bound():
                 self.founding.bound(sender, message)
             case Heartbeat():
-                peer = self.state.liveness.peers.get(sender.address)
-                if peer and peer.is_started_again(message):
-                    self._start_over(peer.address, now)
                 if news := self.heartbeats.heard(sender, message, now):
                     self.stability.refresh(about=news)
                 self.concerns.reported()

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from kvsd.replication.carried_out import Requests
-from kvsd.replication.causality import VersionVector, Writer, dominates, join
+from kvsd.replication.causality import VersionVector, Writer, dominates, join, missing
 from kvsd.replication.collected import Collected
 from kvsd.replication.effects import (
     DropOps,
@@ -30,6 +30,7 @@ from kvsd.replication.effects import (
 from kvsd.replication.hlc import HybridClock
 from kvsd.replication.holdback import HoldBack
 from kvsd.replication.invariant import InvariantBroken
+from kvsd.replication.issuers import Issuers
 from kvsd.replication.key_changes import KeyChanges
 from kvsd.replication.limits import Limits
 from kvsd.replication.marks import NO_MARKS, Marks
@@ -80,7 +81,7 @@ class Role:
         """The slots whose rows are not needed any more."""
         self.collected = Collected(limits.collected)
         self.store = Store(self.place, shelf, limits, key_changes or KeyChanges())
-        self.log = OpLog()
+        self.log, self.issuers = OpLog(), Issuers()
         self.holdback = HoldBack(limits.holdback_ops, limits.holdback_bytes)
         self._clock = clock
         self.requests = Requests(writer, limits.requests, limits.request_bytes)
@@ -96,6 +97,8 @@ class Role:
         """Take up what was kept."""
         self.collected.restore(saved.collected)
         self.vector, self.durable = dict(saved.vector), dict(saved.vector)
+        ops, own = (op for _, op in saved.ops), self.vector.get(self.writer, 0)
+        self.issuers.restore(self.writer, own, saved.issuer, ops)
         self.store.restore(saved.counts, saved.tombstones)
         self.log = OpLog(saved.ops)
         self.requests.restore(saved.requests)
@@ -110,6 +113,8 @@ class Role:
         if not dominates(self.vector, op.dependencies):
             raise InvariantBroken("an op is applied after its causes")
         self.vector[op.writer] = op.counter
+        if op.boot:
+            self.issuers.note(op)
         kept: list[Keep] = [LogOp(self.writer, self.log.append(op), op)]
         for record in op.records:
             self._clock.witness(record.hlc)
@@ -147,6 +152,7 @@ class Role:
         for request in message.requests:
             yield from self.requests.learn(request)
         yield DropOps(self.writer, self.log.clear())
+        self.issuers.forget(missing(self.vector, message.vector))
         join(self.vector, message.vector)
         self.marks = self.marks.merged(message.marks)
         self.collected.raise_to(message.marks.forgotten)
@@ -210,7 +216,8 @@ class Role:
         vector = dict(self.vector)
         self._vectors.append((position, vector, self.marks))
         place = b"" if self.place == self.writer else self.place
-        yield SetVector(self.writer, self.shard, vector, self._clock.latest, self.collected.latest, place)
+        issuer = self.issuers.boot_of(self.writer)
+        yield SetVector(self.writer, self.shard, vector, self._clock.latest, self.collected.latest, place, issuer)
         yield from self.counts()
         if self.marks is not self._marked:
             self._marked = self.marks

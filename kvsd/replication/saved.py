@@ -27,6 +27,8 @@ class SavedRole:
     marks: Marks = NO_MARKS
     place: bytes = b""
     """The name under which the rows were kept, empty where that is the role's own."""
+    issuer: int = 0
+    """The boot of the process that issued the role's own last op, 0 where that is not known."""
 
 
 @dataclass

@@ -43,6 +43,18 @@ class Binding(NamedTuple):
     founded: bool
 
 
+class Contest(NamedTuple):
+    """
+    The peer that heard another process at this node's address, and when it last said so (monotonic seconds).
+
+    The other one may be of this instance (``same``): the last run of this node, or a copy.
+    """
+
+    peer: str
+    at: float
+    same: bool
+
+
 class State:
     """The node's configuration, its roles, its peers and its clock, and the outbox of the event at hand."""
 
@@ -83,6 +95,7 @@ class State:
         """When it took up what its disk had (monotonic seconds); None if that was nothing."""
         self.contested = False
         """Whether a majority has bound this founding node's address to another instance."""
+        self.contest: Contest | None = None  # another process at this node's address
         self.fenced = ""
         """Why this node is no part of the cluster any more and does nothing at all, in words; empty where it is one."""
 
@@ -188,7 +201,12 @@ class State:
         return self.roster is not None and self.roster.is_genuine(address, instance)
 
     def is_destroyed(self, address: str) -> bool:
-        """Whether the disk of a node is gone: its address is in the hands of another instance."""
+        """
+        Return True if the disk of a node counts as gone: another instance speaks for its address.
+
+        That one does so only since the node was silent for the bound of the failure detector
+        (:mod:`kvsd.replication.occupancy`).
+        """
         if self.configuration is None or address == self.identity.address:
             return self.usurped
         peer, instance = self.liveness.peers.get(address), self.configuration.nodes.get(address)

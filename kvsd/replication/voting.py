@@ -35,11 +35,17 @@ class Voting:
         """The round of the latest attempt that this node takes part in."""
         return max(promise[1].round for promise in self._promises.values())
 
-    def may_vote(self, epoch: int, ballot: Ballot) -> bool:
-        """Whether this node is a voter on what follows an epoch, and sure that its disk is the right one."""
+    def may_vote(self, epoch: int, ballot: Ballot, replaces: Collection[str] = ()) -> bool:
+        """
+        Whether this node is a voter on what follows an epoch, and sure that its disk is the right one.
+
+        It takes part in no attempt by which a node that it hears is to be replaced.  That is asked once, before it
+        promises: what was accepted since by anybody has to be decided.
+        """
         state = self._state
         mine = state.founded and self._electorate.has(state.identity.address)
-        return mine and epoch == state.epoch and not self._meeting.is_on() and self._has_given_up(ballot.given_up)
+        may = mine and epoch == state.epoch and not self._meeting.is_on() and self._has_given_up(ballot.given_up)
+        return may and all(self._is_replaceable(address) for address in replaces)
 
     def _has_given_up(self, nodes: Collection[str]) -> bool:
         """Whether this node would go on without some nodes: nobody has heard of them for long."""
@@ -48,6 +54,20 @@ class Voting:
             self._state.out.note("give-up-refused", nodes=", ".join(nodes))
             return False
         return all(node in known and known[node].unheard(now) >= limits.give_up_seconds for node in nodes)
+
+    def _is_replaceable(self, address: str) -> bool:
+        """
+        Return True if this node would have another instance take the place of the one that an address is bound to.
+
+        It hears another, and has not heard that one for as long as the failure detector's bound, give or take the time
+        between two heartbeats: nodes that agree on that have not all heard it at the same moment.
+        """
+        state, limits, now = self._state, self._state.limits, self._state.now.monotonic
+        peer = state.liveness.peers.get(address)
+        claim = peer.occupant.claim if peer else None
+        if peer is None or claim is None or now - claim.heard >= limits.down_seconds:
+            return state.is_destroyed(address)
+        return now - peer.occupant.spoke >= limits.down_seconds - 2 * limits.heartbeat_seconds
 
     def promise(self, epoch: int, ballot: Ballot) -> tuple[Ballot, Vote | None]:
         """Promise an attempt, unless a later one was promised: returns the one that holds now, and the last vote."""
@@ -65,7 +85,7 @@ class Voting:
 
     def prepare(self, proposer: str, message: Prepare) -> None:
         """A node begins an attempt."""
-        if self.may_vote(message.epoch, message.ballot):
+        if self.may_vote(message.epoch, message.ballot, message.replaces):
             promised, vote = self.promise(message.epoch, message.ballot)
             mine = promised == message.ballot
             answer = Promised(message.epoch, promised, vote) if mine else Outvoted(message.epoch, promised)

@@ -33,6 +33,8 @@ REVIVAL_SECONDS = 1.0
 STOP_SECONDS = 4.0
 GATHERING = 10
 """A slow process gets round to its clients so much less often than to anything: what they ask meanwhile is one turn."""
+COPY = "copy of this data directory"
+"""What a node says that hears of a second process on a copy of its disk."""
 STALE = "older than what was acknowledged"
 """What a node says that finds an old copy of its data under it."""
 
@@ -135,9 +137,11 @@ class Machine:
         """How often its disk was lost."""
         self.joins: tuple[str, ...] = ()
         """The nodes that it asks for their cluster, where it is started to join one and not to found it."""
+        self.copied = 0
+        """How many second processes run under its address, on copies of its disk."""
         self.right: Tables | None = None
         """Its data, while it runs with an old copy of it."""
-        self._world = world
+        self.world = world
         self._chance = Random(f"{world.seed} machine {address}")
 
     # Life
@@ -151,19 +155,19 @@ class Machine:
         except (StorageError, WireError) as error:
             if isinstance(error, WireError) and not self.wiped:
                 raise
-            self._tell(f"does not start: {error}")
+            self.tell(f"does not start: {error}")
             if isinstance(error, WireError):
                 self.disk.wipe()  # it was full when the node's name was to be written to it
-            self._world.clock.after(REVIVAL_SECONDS, self.start)
+            self.world.clock.after(REVIVAL_SECONDS, self.start)
 
     def _begin(self) -> None:
         boot = self._chance.getrandbits(BOOT_BITS)
         instance = f"{self.address} {self.wiped}".encode().ljust(16, b".")[-16:]
-        run = Run(self._world, self.address, instance, self.disk, boot, self._wall_ms, lambda why: self._died(run, why))
+        run = Run(self.world, self.address, instance, self.disk, boot, self.wall_ms, lambda why: self._died(run, why))
         self.run = run
-        self._world.network.attach(self.address, run, run.node.receive)
-        self._tell("starts")
-        founding = self._world.founding
+        self.world.network.attach(self.address, run, run.node.receive)
+        self.tell("starts")
+        founding = self.world.founding
         founds = self.address in founding.nodes and not self.joins
         run.begin(founding if founds else None, () if founds else self.joins or founding.nodes)
 
@@ -171,34 +175,34 @@ class Machine:
         """The process ends this moment: what was not synced is gone, or most of it."""
         if self.run:
             self._end()
-            self._tell(f"crashes, with {self.disk.crash()} unsynced commits lost")
+            self.tell(f"crashes, with {self.disk.crash()} unsynced commits lost")
 
     def stop(self) -> None:
         """End kvsd in an orderly way."""
         run = self.run
         if run:
-            self._tell("is asked to stop")
+            self.tell("is asked to stop")
             stopped = Deferred.fromCoroutine(run.node.stop(STOP_SECONDS))
             stopped.addErrback(lambda failure: failure.trap(StorageError))
             stopped.addCallback(lambda _: self._stopped(run))
-            stopped.addErrback(lambda failure: self._world.monitor.accuse("no-exception", failure.getTraceback()))
+            stopped.addErrback(lambda failure: self.world.monitor.accuse("no-exception", failure.getTraceback()))
 
     def put_back(self, old: Tables) -> None:
         """Start again with an old copy of the data; the right one is put back when kvsd refuses to go on."""
         self.crash()
         self.right, self.disk.tables = self.disk.tables, {table: dict(entries) for table, entries in old.items()}
-        self._tell("gets an old copy of its data")
+        self.tell("gets an old copy of its data")
         self.start()
 
     def wipe(self) -> None:
         """Start again with an empty disk."""
         if self.run:
             for shard in self.run.replica.state.roles:
-                self._world.monitor.dropped.add((self.address, shard))
+                self.world.monitor.dropped.add((self.address, shard))
         self.crash()
         self.wiped += 1
         self.disk.wipe()
-        self._tell("has an empty disk")
+        self.tell("has an empty disk")
         self.start()
 
     def mend(self) -> None:
@@ -207,48 +211,51 @@ class Machine:
         self.disk.mend()
         if self.run:
             self.run.lag = 0.0
-            self._world.clock.resume(self.run)
+            self.world.clock.resume(self.run)
         self.start()
 
     def _stopped(self, run: Run) -> None:
         if run is self.run:
             self._end()
-            self._tell("has stopped")
+            self.tell("has stopped")
 
     def _died(self, run: Run, why: str) -> None:
         if run is not self.run:
             return
         found_out = self.right is not None and STALE in why
+        doubled = self.copied and COPY in why
         too_full = self.wiped and FULL in why  # not even its name could be written
-        if SYNC_FAILED not in why and DAMAGED not in why and not found_out and not too_full:
-            self._world.monitor.accuse("fail-stop", f"{self.address} ended by itself: {why}")
+        if SYNC_FAILED not in why and DAMAGED not in why and not found_out and not too_full and not doubled:
+            self.world.monitor.accuse("fail-stop", f"{self.address} ended by itself: {why}")
         self._end()
         self.disk.crash()
-        self._tell(f"ends by itself: {why}")
+        self.tell(f"ends by itself: {why}")
         if found_out and self.right:
             self.disk.tables, self.right = self.right, None
 
     def _end(self) -> None:
         """The process is gone; a supervisor starts it again, unless somebody else did."""
         assert self.run is not None, "only what runs can end"
-        self._world.network.detach(self.address)
+        self.world.network.detach(self.address)
         self.run.end()
         self.run = None
-        self._world.clock.after(REVIVAL_SECONDS, self.start)
+        self.world.clock.after(REVIVAL_SECONDS, self.start)
 
-    def _wall_ms(self) -> int:
-        return WALL_MS + int(self._world.clock.seconds() * 1000) + self.offset_ms
+    def wall_ms(self) -> int:
+        """Return the time that its clock shows, in milliseconds."""
+        return WALL_MS + int(self.world.clock.seconds() * 1000) + self.offset_ms
 
-    def _tell(self, what: str) -> None:
-        self._world.trace.tell((self.address,), what)
+    def tell(self, what: str) -> None:
+        """Take down what happens to it."""
+        self.world.trace.tell((self.address,), what)
 
     # Clients
 
     def ask(self, ask: Ask | Change, answered: Callable[[Answer], None]) -> Call:
         """A client asks; it hears an answer, or that there is none, or nothing at all."""
         latency = 0.0003 + 0.002 * self._chance.random()
-        call = Call(self._world.clock, latency, answered)
-        self._world.clock.after(latency, lambda: self._arrive(ask, call))
+        call = Call(self.world.clock, latency, answered)
+        self.world.clock.after(latency, lambda: self._arrive(ask, call))
         return call
 
     def _arrive(self, ask: Ask | Change, call: Call) -> None:
@@ -258,5 +265,5 @@ class Machine:
             return
         heard = call
         if self.mute and self._chance.random() < self.mute:
-            heard = Call(self._world.clock, 0.0, lambda _: None)
-        run.take(ask, heard, self._world.clock)
+            heard = Call(self.world.clock, 0.0, lambda _: None)
+        run.take(ask, heard, self.world.clock)

@@ -80,6 +80,8 @@ class Monitor:
         """Whether disks hold what they once held; not where an old copy was put back."""
         self.dropped: set[tuple[str, str]] = set()
         """The addresses and shards of replicas that are no more; what they said may still be on its way."""
+        self.doubles: set[tuple[str, int]] = set()
+        """Second processes under an address that has one, by address and boot: what they say is not the first's."""
         self._trace = trace
         self._concerned: dict[str, list[Invariant]] = {name: [] for name in HOOKS}
         """For each kind of event, the invariants that have an opinion on it."""
@@ -109,6 +111,8 @@ class Monitor:
 
     def hears(self, replica: Replica, sender: Sender, messages: Sequence[Message]) -> None:
         """A replica is about to hear messages."""
+        if (sender.address, sender.boot) in self.doubles:
+            return
         for invariant in self._concerned["hears"]:
             invariant.hears(replica, sender, messages)
 

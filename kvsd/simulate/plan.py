@@ -20,7 +20,7 @@ SHAPES = {(2, 1): 1, (3, 1): 4, (4, 2): 5, (5, 2): 1, (6, 2): 1, (6, 3): 1}
 """How often clusters of so many nodes and shards are drawn: the cost of a run grows with the square of the nodes."""
 _MIX: dict[Deed, int] = {"get": 12, "put": 5, "delete": 2}
 _ORDERS: dict[Verb, int] = {"reshard": 5, "member": 3, "remove": 1, "add": 1, "abort": 1}
-SELDOM = {"lost-majority": 0.15, "connecting-raises": 0.15}
+SELDOM = {"lost-majority": 0.15, "connecting-raises": 0.15, "second-process": 0.1, "copied-disk": 0.1}
 """Kinds of faults that happen once in so many of all runs, in the middle, and are not drawn as the others are."""
 APART = {"slow-clocks": 0.3, "clock-jump": 0.3, "narrow-link": 0.2}
 """Kinds of faults that happen up to three times in so many of all runs, and are not drawn as the others are."""

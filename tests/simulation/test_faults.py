@@ -21,7 +21,7 @@ class FaultTests(SynchronousTestCase):
     """A cluster of three nodes, and faults that happen there."""
 
     def setUp(self) -> None:
-        self.small = SmallCluster()
+        self.small, self.written = SmallCluster(), 0
         self.machines = self.small.machines
         self.network = self.small.cluster.network
         monitor = self.small.cluster.monitor
@@ -37,9 +37,10 @@ class FaultTests(SynchronousTestCase):
         assert end is not None, f"{kind} found nothing to break"
         return end
 
-    def put(self, number: int, key: str, value: str = "1") -> str:
-        """Write at a node and wait; returns the kind of the answer."""
-        return self.small.ask(number, "put", key, value).kind
+    def put(self, number: int, key: str, value: str = "") -> str:
+        """Write at a node, by default a value that nobody has written, and wait; returns the kind of the answer."""
+        self.written += 1
+        return self.small.ask(number, "put", key, value or f"{self.written}").kind
 
     def crash_for_good(self, number: int) -> None:
         """Have a node down."""

@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.simulate.history import Violation
-from tests.simulation.mutants import concern, hunting, registry, restarts
+from tests.simulation.mutants import concern, hunting, occupants, registry, restarts
 from tests.simulation.mutants.__main__ import line, summary
 from tests.simulation.mutants.hunting import Catch, hunt, violations_of
 from tests.simulation.mutants.planting import KINDS, Mutant, Planting, planted
@@ -38,7 +38,7 @@ class PlantingTests(SynchronousTestCase):
     def test_names(self) -> None:
         """No two themes have a defect of the same name."""
         defects = [plant for theme in registry.THEMES for plant in theme.DEFECTS]
-        defects += [*concern.AMONG_CHANGES, *restarts.AMONG_CHANGES, *restarts.ON_OLD_DISKS]
+        defects += [*concern.AMONG_CHANGES, *restarts.AMONG_CHANGES, *restarts.ON_OLD_DISKS, *occupants.DEFECTS]
         self.assertEqual(len(defects), len(MUTANTS))
 
     def test_undone_after_an_error(self) -> None:

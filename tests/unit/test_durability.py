@@ -104,7 +104,7 @@ class DurabilityTests(SynchronousTestCase):
         self.cluster.submit(self.node, Put(self.key, b'"lost"', EMPTY))
         self.cluster.crash(self.node)
         self.cluster.restart(self.node)
-        self.cluster.run(0.5)
+        self.cluster.run(1.5)
         self.cluster.put(self.node, self.key, '"kept"')
         self.cluster.run(4.0)
         for address in self.cluster.members("s0"):

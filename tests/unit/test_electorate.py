@@ -100,5 +100,5 @@ class RestartTests(SynchronousTestCase):
         cluster.restart(voter)
         self.assertEqual([], self.ask_for_promise(cluster, voter, 50))
         cluster.heal()
-        cluster.run(1.0)
+        cluster.run(2.0)
         self.assertEqual([Promised], [type(m) for m in self.ask_for_promise(cluster, voter, 50)])

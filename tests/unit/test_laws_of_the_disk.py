@@ -43,6 +43,7 @@ from tests.strategies import (
     ballots,
     built,
     configurations,
+    counts,
     epochs,
     instances,
     kinds_of,
@@ -88,7 +89,14 @@ KEEPS: dict[type[Keep], st.SearchStrategy[Keep]] = {
     LogOp: built(LogOp, role=roles, arrival=arrivals, op=kept_ops),
     DropOps: built(DropOps, role=roles, arrivals=some(arrivals)),
     SetVector: built(
-        SetVector, role=roles, shard=shards, vector=vectors, hlc=stamps, collected=stamps, place=own_place
+        SetVector,
+        role=roles,
+        shard=shards,
+        vector=vectors,
+        hlc=stamps,
+        collected=stamps,
+        place=own_place,
+        issuer=counts,
     ),
     SetMarks: built(SetMarks, role=roles, marks=st.just(NO_MARKS) | marks),
     DropRole: built(DropRole, role=roles),
@@ -112,7 +120,14 @@ changes = (
 everyone = st.tuples(
     *(
         built(
-            SetVector, role=st.just(role), shard=shards, vector=vectors, hlc=stamps, collected=stamps, place=own_place
+            SetVector,
+            role=st.just(role),
+            shard=shards,
+            vector=vectors,
+            hlc=stamps,
+            collected=stamps,
+            place=own_place,
+            issuer=counts,
         )
         for role in ROLES
     )
@@ -169,7 +184,17 @@ class KeptRole:
         ops, requests = sorted(self.ops.items()), sorted(self.requests.items())
         tombstones = [self.tombstones[name] for name in names]
         kept = self.vector
-        return SavedRole(kept.shard, kept.vector, kept.collected, tombstones, self.counts, ops, requests, self.marks)
+        return SavedRole(
+            kept.shard,
+            kept.vector,
+            kept.collected,
+            tombstones,
+            self.counts,
+            ops,
+            requests,
+            self.marks,
+            issuer=kept.issuer,
+        )
 
 
 @dataclass

@@ -109,6 +109,7 @@ class LearnerTests(LearnersCase):
         assert isinstance(written, Written)
         self.assertEqual([self.site.address], self.learners())
         self.cluster.crash(THIRD)
+        self.cluster.outlive(THIRD)
         self.cluster.boot(THIRD, ANOTHER)
         self.cluster.heal()
         seen = []
@@ -202,6 +203,7 @@ class PendingTests(ReshardCase):
         assert isinstance(written, Written)
         self.run_until(lambda: roles["s2"].store.get(move.tenure, key) is not None, writes=0)
         self.cluster.crash(FOUR)
+        self.cluster.outlive(FOUR)
         self.cluster.boot(FOUR, ANOTHER)
         away.clear()
         self.cluster.run(1.0)

@@ -50,6 +50,7 @@ from kvsd.replication.messages import (
     TellConfiguration,
     Vote,
 )
+from kvsd.replication.occupant import Contested, Forked
 from kvsd.replication.placement import slot_of
 from kvsd.replication.record import CarriedOut, Op
 from kvsd.replication.requests import (
@@ -136,7 +137,9 @@ MESSAGES: list[Message] = [
     Import(1 << 61, "s1", 4, True, {A: 1}, 5, 6),
     Imported(7, "s1", 4, 2, 5, 9, 0, [make_record("k", None)], [TAKEN_OVER], {"s1": {A: 1}}, 70, complete=True),
     Announce(),
-    Prepare(1, BALLOT),
+    Forked(INSTANCE, 7, "s0", 3),
+    Contested(INSTANCE, 7, b"", 250),
+    Prepare(1, BALLOT, ("10.0.0.1:8090",)),
     Promised(1, BALLOT, Vote(Ballot(), CONFIGURATION)),
     Accept(1, Vote(BALLOT, CONFIGURATION)),
     Accepted(1, BALLOT),

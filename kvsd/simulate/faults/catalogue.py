@@ -2,11 +2,11 @@
 All kinds of faults, by name, and in words.
 """
 
-from kvsd.simulate.faults import disks, majorities, processes, weather
+from kvsd.simulate.faults import disks, doubles, majorities, processes, weather
 from kvsd.simulate.faults.scene import Apply, Scene
 from kvsd.simulate.plan import Fault
 
-KINDS: dict[str, Apply] = {**weather.KINDS, **processes.KINDS, **disks.KINDS, **majorities.KINDS}
+KINDS: dict[str, Apply] = {**weather.KINDS, **processes.KINDS, **disks.KINDS, **doubles.KINDS, **majorities.KINDS}
 
 WORDS = {
     "loss": "the network loses messages",
@@ -41,6 +41,8 @@ WORDS = {
     "bit-flip": "a bit flips in what {one} reads next, after a kill or as it runs",
     "torn-write": "{one} is killed while it writes",
     "wiped-disk": "{one} loses its disk",
+    "second-process": "a second process with an empty disk speaks as {one}",
+    "copied-disk": "a second process with a copy of its disk speaks as {one}",
     "lost-majority": "most nodes lose their disks and stay down, and an operator gives them up",
     "stale-disk": "{one} is started with an old copy of its data",
 }

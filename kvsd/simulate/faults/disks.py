@@ -78,7 +78,7 @@ def _stale_disk(scene: Scene, fault: Fault) -> End | None:
     """
     machine = scene.one(fault)
     old = machine.disk.backup
-    if old is None or machine.right or not (scene.is_calm() and _is_remembered(scene, machine)):
+    if old is None or machine.right or not (scene.is_calm() and is_remembered(scene, machine)):
         return None
     if not _is_reported(scene, machine):
         return None
@@ -88,7 +88,7 @@ def _stale_disk(scene: Scene, fault: Fault) -> End | None:
     return nothing
 
 
-def _is_remembered(scene: Scene, machine: Machine) -> bool:
+def is_remembered(scene: Scene, machine: Machine) -> bool:
     """Whether all other nodes are well, and every write of a node is on the disk of another member of its shard."""
     now = scene.clock.seconds()
     runs = [other.run for other in scene.machines if other is not machine and other.run]
@@ -125,7 +125,7 @@ def _wiped_disk(scene: Scene, fault: Fault) -> End | None:
     Only in a calm, and while others have all that it has: what is lost with a disk is told of, but can't be had back.
     """
     machine = scene.one(fault)
-    if machine.right or not (scene.is_calm() and _is_remembered(scene, machine) and _is_copied(scene, machine)):
+    if machine.right or not (scene.is_calm() and is_remembered(scene, machine) and _is_copied(scene, machine)):
         return None
     scene.keep_calm(MEETING_SECONDS)
     machine.wipe()

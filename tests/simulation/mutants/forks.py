@@ -54,7 +54,7 @@ def branch_left(planting: Planting) -> None:
 
 def given_up_and_back(planting: Planting) -> None:
     """Who was given up and is back has no part in anything, and forgets nothing."""
-    planting.rewrite(Forks, "is_followed_by", ("if not self._is_given_up(told)", "if True"))
+    planting.rewrite(Forks, "is_followed_by", ("if self._is_given_up(told)", "if False"))
 
 
 def other_branch_heard(planting: Planting) -> None:

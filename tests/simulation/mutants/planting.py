@@ -19,6 +19,8 @@ KINDS = tuple(kind for kind in ALL_KINDS if kind != "stale-disk")
 """The kinds of faults under which defects are looked for."""
 KINDS_WITH_OLD_DISKS = ("stale-disk", "restart", "crash", "cut-link", "loss")
 """Those for defects that show only where disks are put back in time; other faults would mostly stand in the way."""
+KINDS_WITH_DOUBLES = ("second-process", "copied-disk", "restart", "crash")
+"""Those for defects that show only where a second process runs under an address."""
 KINDS_WITH_CHANGES = (
     "partition",
     "cut-link",

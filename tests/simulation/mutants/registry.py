@@ -16,6 +16,7 @@ from tests.simulation.mutants import (
     forks,
     invitations,
     links,
+    occupants,
     readers,
     repair,
     reshards,
@@ -26,7 +27,14 @@ from tests.simulation.mutants import (
     tokens,
     winners,
 )
-from tests.simulation.mutants.planting import KINDS, KINDS_WITH_CHANGES, KINDS_WITH_OLD_DISKS, Mutant, Plant
+from tests.simulation.mutants.planting import (
+    KINDS,
+    KINDS_WITH_CHANGES,
+    KINDS_WITH_DOUBLES,
+    KINDS_WITH_OLD_DISKS,
+    Mutant,
+    Plant,
+)
 
 QUIET = (
     invitations,
@@ -62,5 +70,6 @@ MUTANTS: dict[str, Mutant] = {
     **_named(concern.AMONG_CHANGES, KINDS_WITH_CHANGES, restless=True),
     **_named(restarts.AMONG_CHANGES, KINDS_WITH_CHANGES, restless=True),
     **_named(restarts.ON_OLD_DISKS, KINDS_WITH_OLD_DISKS),
+    **_named(occupants.DEFECTS, KINDS_WITH_DOUBLES),
 }
 """The defects, by the names of the functions that plant them; the docstring of each is the rule that it breaks."""
