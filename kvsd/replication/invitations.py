@@ -21,8 +21,6 @@ class Invitation:
     """Since when this node knows of it."""
     expected: float | None
     """When it was last taken to be up, though nothing was heard of it."""
-    asked: float | None = None
-    """When a sign of life was last due to be asked for, by whatever node does that."""
 
 
 class Invitations:
@@ -32,6 +30,8 @@ class Invitations:
         self._me = me
         self._limits = limits
         self._silent: dict[str, Invitation] = {}
+        self._asked: dict[str, float] = {}
+        """When a sign of life was last due to be asked for, by whatever node does that; also of who was taken out since."""
         self._met: set[str] = set()
         """Those that have spoken, and are invited until they are bound."""
 
@@ -75,10 +75,10 @@ class Invitations:
     def due(self, now: float) -> list[str]:
         """Return the nodes that are to be asked for a sign of life now; they are due again only after a while."""
         latest = now - self._limits.invite_seconds
-        due = {a: each for a, each in self._silent.items() if each.asked is None or each.asked <= latest}
-        for invitation in due.values():
-            invitation.asked = now
-        return list(due)
+        self._asked = {address: at for address, at in self._asked.items() if at > latest}
+        due = [address for address in self._silent if address not in self._asked]
+        self._asked.update(dict.fromkeys(due, now))
+        return due
 
     def overdue(self, now: float) -> list[str]:
         """Return the nodes that this node has looked out for in vain for as long as anybody stays invited."""

@@ -261,3 +261,13 @@ class DueTests(SynchronousTestCase):
         self.assertEqual(set(), invitations.follow({PHANTOM}, 99.0, new=False))
         self.assertEqual(set(), invitations.follow(set(), 99.0, new=False))
         self.assertEqual({PHANTOM}, invitations.follow({PHANTOM}, 100.0, new=False))
+
+    def test_invited_again(self) -> None:
+        """A node that is taken out and invited again is not asked any sooner for that."""
+        invitations = Invitations(ONE, Limits())
+        invitations.follow({PHANTOM}, 0.0, new=True)
+        self.assertEqual([PHANTOM], invitations.due(1.0))
+        invitations.follow(set(), 2.0, new=True)
+        self.assertEqual([], invitations.due(2.5))
+        invitations.follow({PHANTOM}, 3.0, new=True)
+        self.assertEqual([[], [PHANTOM]], [invitations.due(now) for now in (3.0, 6.0)])
