@@ -16,7 +16,7 @@ def invited_is_a_peer(planting: Planting) -> None:
 
 def invited_asked_all_the_time(planting: Planting) -> None:
     """A node that was never heard is asked for a sign of life every few seconds, and not at every tick."""
-    planting.rewrite(Invitations, "due", ("each.asked <= latest", "True"))
+    planting.rewrite(Invitations, "due", ("if at > latest", "if False"))
 
 
 def invited_has_a_place(planting: Planting) -> None:
