@@ -28,6 +28,8 @@ FORKED = (
     " directory, and each lacks what the other wrote, so this process stops before it acknowledges anything more; keep its"
     " data directory for what only it has, and start the node with an empty one, or with the other copy"
 )
+OFTEN = 4
+"""So often another process is heard before it can't be what the last run of this node sent, and was late."""
 MAX_NOTED = 64
 """How many claimants are remembered as noted."""
 
@@ -38,8 +40,8 @@ class Occupancy:
     def __init__(self, state: State) -> None:
         self._state = state
         self._noted: set[tuple[str, Process]] = set()
-        self._evidence: dict[str, tuple[float, float]] = {}
-        """When each peer heard another process of this node's instance, first and last, since this one was told of it."""
+        self._evidence: dict[str, list[float]] = {}
+        """When each peer heard another process at this node's address, as far as that was since this one was started."""
 
     # Others
 
@@ -136,10 +138,20 @@ class Occupancy:
         if is_news and not same:  # else it is most likely the last run of this node
             state.out.note("address-contested", address=identity.address, peer=sender.address)
         state.contest = Contest(sender.address, now, same)
-        first, last = self._evidence.get(sender.address, (now - silent, now - silent))
-        if now - silent - last > state.limits.down_seconds:
-            first = now - silent
-        self._evidence[sender.address] = first, now - silent
-        lives = now - silent - first >= state.limits.suspect_seconds  # a message that was late is no second one
-        if lives and same:
+        if same and self._lives(sender.address, now - silent):
             state.out.halt(COPIED.format(me=identity.address, peer=sender.address))
+
+    def _lives(self, peer: str, heard: float) -> bool:
+        """
+        Return True if a peer has heard another process at this node's address again and again since this one was started.
+
+        Once or twice may be what the last run of this node sent, and was late.
+        """
+        state, limits = self._state, self._state.limits
+        if heard <= (state.restored or 0.0):
+            return False
+        times = [at for at in self._evidence.get(peer, []) if heard - at < limits.down_seconds]
+        if not times or heard - times[-1] >= limits.heartbeat_seconds / 2:
+            times.append(heard)
+        self._evidence[peer] = times
+        return len(times) >= OFTEN and heard - times[0] >= limits.suspect_seconds

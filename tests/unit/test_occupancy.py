@@ -172,6 +172,18 @@ class CopiedDirectoryTests(ClaimedCase):
         self.cluster.run(2.0)
         self.assertEqual(("", ""), (self.lacking(now), now.halted))
 
+    def test_late_messages_of_the_last_run(self) -> None:
+        """Two of them, a second and more apart, are no proof that it lives."""
+        last = self.cluster.sender(self.cluster.sites[ONE])
+        self.cluster.crash(ONE)
+        now = self.cluster.restart(ONE)
+        two = self.cluster.sites[TWO]
+        for _ in range(2):
+            self.cluster.run(0.95)
+            self.cluster.perform(two, two.replica.receive(last, [], self.cluster.now(two)))
+        self.cluster.run(3.5)
+        self.assertEqual(("", ""), (self.lacking(now), now.halted))
+
     def test_word_for_another_process_is_ignored(self) -> None:
         """What is sent to an address may reach the wrong one of two processes."""
         one = self.cluster.sites[ONE]
