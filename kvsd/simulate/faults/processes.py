@@ -110,8 +110,14 @@ def _slow_clocks(scene: Scene, fault: Fault) -> End | None:
 
 
 def _jump(scene: Scene, fault: Fault) -> End | None:
-    """A clock jumps by years, mostly ahead; none does while another one is wrong by as much, as two may be a majority."""
-    if any(abs(machine.offset_ms) >= YEAR_MS for machine in scene.machines):
+    """
+    A clock jumps by years, mostly ahead.
+
+    None does while another one is wrong by as much, as two may be a majority, nor while another node stands still, whose
+    last word may be of such a time.
+    """
+    others = [machine for machine in scene.machines if machine is not scene.one(fault)]
+    if any(abs(other.offset_ms) >= YEAR_MS or (other.run and other.run.paused) for other in others):
         return None
     return _wrong_clock(scene.one(fault), JUMP_MS if fault.degree < 0.8 else -JUMP_MS)
 
