@@ -13,7 +13,7 @@ def incumbent_displaced(planting: Planting) -> None:
 
 def copy_goes_on(planting: Planting) -> None:
     """A process that runs on a copy of another one's disk stops once it is told that the other one is heard."""
-    planting.rewrite(Occupancy, "_contested", ("if lives and", "if False and"))
+    planting.rewrite(Occupancy, "_contested", ("if same and", "if False and"))
 
 
 DEFECTS: list[Plant] = [incumbent_displaced, copy_goes_on]
