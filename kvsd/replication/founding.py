@@ -24,7 +24,11 @@ class Founding:
         self._contested: set[str] = set()
 
     def begin(self, configuration: Configuration) -> None:
-        """Take a place in a configuration, subject to the consent of a majority."""
+        """
+        Take a place in a configuration, subject to the consent of a majority.
+
+        A founding that was cut short goes on, as the disk knows the configuration from its beginning.
+        """
         state = self._state
         if state.configuration and state.configuration.cluster != configuration.cluster:
             self._votes.clear()

@@ -14,6 +14,8 @@ from kvsd.replication.founding import Founding
 from kvsd.replication.liveness import Peer
 from kvsd.replication.meeting import Meeting
 from kvsd.replication.messages import AskConfiguration, Heartbeat, Sender
+from kvsd.replication.role import Role
+from kvsd.replication.saved import Saved
 from kvsd.replication.state import State
 
 MAX_STRANGERS = 256
@@ -28,8 +30,16 @@ class Heartbeats:
         self._state = state
         self._founding = founding
         self._meeting = Meeting(state)
+        self._found: dict[Writer, int] = {}
+        """How many writes each replica had on the disk when this process was started, by its writer."""
+        self._has_said = False
+        """Whether this process has said what it has; before, others remember only what earlier ones said."""
         self._strangers: dict[str, float] = {}
         """When nodes that are in no configuration were last answered."""
+
+    def restore(self, saved: Saved) -> None:
+        """Take down how much the disk has."""
+        self._found = {writer: sum(role.vector.values()) for writer, role in saved.roles.items()}
 
     def tick(self, now: Now) -> None:
         """Send what is due; say so if the clock on the wall has jumped."""
@@ -69,6 +79,7 @@ class Heartbeats:
         """What this node says of itself."""
         state = self._state
         meeting = self._meeting.is_on()
+        self._has_said |= not meeting
         roles = {} if meeting else state.roles
         return Heartbeat(
             epoch=state.disk.epoch,
@@ -139,8 +150,16 @@ class Heartbeats:
             written = role.vector.get(role.writer, 0)
             if peer.vectors.get(shard, {}).get(role.writer, 0) > written:
                 state.out.halt(STALE.format(peer.address, "has writes of this node's that this node's disk has not"))
-            elif reported.get(role.writer, 0) > sum(role.vector.values()):
+            elif reported.get(role.writer, 0) > self._had(role):
                 state.out.halt(STALE.format(peer.address, TOLD))
         for shard, member in state.roster.places.items() if state.roster else ():
             if shard not in state.roles and reported.get(member.writer, 0):
                 state.out.halt(STALE.format(peer.address, TOLD))
+
+    def _had(self, role: Role) -> int:
+        """
+        Return how many writes a replica had, when others were last told of that.
+
+        What has come since the start makes up for nothing that an older disk lacks.
+        """
+        return sum(role.vector.values()) if self._has_said else self._found.get(role.writer, 0)

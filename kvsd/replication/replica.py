@@ -105,13 +105,10 @@ class Replica:
         self._epoch = 0  # that all mechanisms go by
 
     def start(self, saved: Saved, founding: Configuration | None, seeds: Iterable[str], now: Now) -> list[Effect]:
-        """
-        Take up what the disk knows; else found a cluster, if that is to be; else look for one at the seeds.
-
-        A founding that was cut short goes on, as the disk knows the configuration from its beginning.
-        """
+        """Take up what the disk knows; else found a cluster, if that is to be; else look for one at the seeds."""
         self.state.now = now
         self.state.restore(saved)
+        self.heartbeats.restore(saved)
         self.voting.restore(saved.promise, saved.forced)
         if saved.configuration is None and founding:
             self.founding.begin(founding)

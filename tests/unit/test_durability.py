@@ -185,3 +185,21 @@ class DurabilityTests(SynchronousTestCase):
         self.cluster.run(2.0)
         beats = [m for sender, _, m in self.cluster.sent if sender == self.node and isinstance(m, Heartbeat)]
         self.assertNotEqual([], [beat for beat in beats if beat.vectors])
+
+    def test_what_comes_after_the_start_makes_up_for_nothing(self) -> None:
+        """Nor does a write that reaches it before anybody's memory does, though it has as many writes again by that."""
+        self.site.holding = False
+        first, second = (address for address in self.cluster.members("s0") if address != self.node)
+        old = dict(self.site.disk)
+        self.cluster.put(first, self.key, "1")
+        self.cluster.run(1.0)
+        had = sum(self.site.replica.state.roles["s0"].vector.values())
+        self.cluster.crash(self.node)
+        self.site.disk = old
+        self.cluster.cut = lambda sender, receiver, message: isinstance(message, Heartbeat) and receiver == self.node
+        back = self.cluster.restart(self.node)
+        self.cluster.put(second, self.key, "2")
+        self.assertEqual(had, sum(back.replica.state.roles["s0"].vector.values()))
+        self.cluster.heal()
+        self.cluster.run(1.0)
+        self.assertIn("older than", back.halted)
