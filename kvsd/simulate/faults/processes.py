@@ -7,6 +7,8 @@ from kvsd.simulate.machine import Machine
 from kvsd.simulate.plan import Fault
 
 DAY_MS = 86_400_000
+LATE_SECONDS = 5.0
+"""What a node said of its clock is known everywhere after so long, or is never heard."""
 YEAR_MS = 365 * DAY_MS
 JUMP_MS = 10 * YEAR_MS
 
@@ -113,13 +115,21 @@ def _jump(scene: Scene, fault: Fault) -> End | None:
     """
     A clock jumps by years, mostly ahead.
 
-    None does while another one is wrong by as much, as two may be a majority, nor while another node stands still, whose
-    last word may be of such a time.
+    None does while another one is wrong by as much, as two may be a majority, nor while a node may still go by what another
+    one said in such a time: that stands still, or a message of it is late.
     """
     others = [machine for machine in scene.machines if machine is not scene.one(fault)]
     if any(abs(other.offset_ms) >= YEAR_MS or (other.run and other.run.paused) for other in others):
         return None
-    return _wrong_clock(scene.one(fault), JUMP_MS if fault.degree < 0.8 else -JUMP_MS)
+    if scene.right_since and scene.clock.seconds() < scene.right_since + LATE_SECONDS:
+        return None
+    end = _wrong_clock(scene.one(fault), JUMP_MS if fault.degree < 0.8 else -JUMP_MS)
+
+    def ended() -> None:
+        end()
+        scene.right_since = scene.clock.seconds()
+
+    return ended
 
 
 KINDS: dict[str, Apply] = {

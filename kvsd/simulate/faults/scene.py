@@ -26,6 +26,9 @@ class Scene:
     calm_until: float = 0.0
     """Until when no other fault is to happen (simulated seconds)."""
 
+    right_since: float = 0.0
+    """Since when no clock has been wrong by years (simulated seconds)."""
+
     def is_calm(self) -> bool:
         """Whether nothing is wrong with the network."""
         return self.network.weather == Weather()
