@@ -11,7 +11,18 @@ from kvsd.replication.configuration import Configuration, ConfigurationError
 from kvsd.replication.dealing import NodesUnheard
 from kvsd.replication.duties import Duties
 from kvsd.replication.effects import Now, Ticket
-from kvsd.replication.requests import AddMember, Begun, Change, Changed, GiveUp, Outcome, Overloaded, Refused, Reshard
+from kvsd.replication.requests import (
+    AddMember,
+    Begun,
+    Change,
+    Changed,
+    GiveUp,
+    Outcome,
+    Overloaded,
+    Refused,
+    Reshard,
+    Unassigned,
+)
 from kvsd.replication.state import State
 from kvsd.replication.wishes import Asked, Wishes
 
@@ -34,7 +45,8 @@ class Administration:
     def ask(self, ticket: Ticket, change: Change, now: float) -> None:
         """A client asks for a change."""
         if len(self._asked) >= MAX_ASKED:
-            self._state.out.answer(ticket, Overloaded("Too many changes are waited for here; try again later"))
+            refusal = Overloaded("Too many changes are waited for here; try again later")
+            self._state.out.answer(ticket, refusal, after=0)
         else:
             self._asked.append(Asked(ticket, change, now))
 
@@ -44,11 +56,8 @@ class Administration:
 
     def expire(self) -> None:
         """The node is about to end: answer everybody."""
-        for asked in self._asked:
-            self._state.out.answer(
-                asked.ticket, asked.outcome or Overloaded("This node is shutting down; ask another one")
-            )
-        self._asked.clear()
+        for asked in list(self._asked):
+            self._end(asked, asked.outcome or Overloaded("This node is shutting down; ask another one"))
 
     def refuse(self, outcome: Outcome) -> None:
         """Answer everybody in the same way, as nothing can be changed here any more."""
@@ -74,8 +83,9 @@ class Administration:
                 self._look(asked, now)
 
     def _end(self, asked: Asked, outcome: Outcome) -> None:
+        """Answer: an outcome that speaks of a configuration waits for the disk to know that configuration."""
         self._asked.remove(asked)
-        self._state.out.answer(asked.ticket, outcome)
+        self._state.out.answer(asked.ticket, outcome, 0 if isinstance(outcome, Overloaded | Unassigned) else None)
 
     def _look(self, asked: Asked, now: float) -> Configuration | None:
         """What should follow for a change; notes its outcome where it is settled."""

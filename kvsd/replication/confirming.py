@@ -120,7 +120,7 @@ class Confirmations:
             del self._questions[ticket]
             is_so = heard.confirms(request)
             self.total += is_so
-            self._state.out.answer(ticket, still if is_so else UNCONFIRMED)
+            self._state.out.answer(ticket, still if is_so else UNCONFIRMED, after=0)
 
     def failed(self, peer: str) -> None:
         """A node can't be used any more."""
@@ -143,4 +143,4 @@ class Confirmations:
     def _give_up(self, asked: Iterable[Ticket]) -> None:
         for ticket in asked:
             self._questions.pop(ticket, None)
-            self._state.out.answer(ticket, UNCONFIRMED)
+            self._state.out.answer(ticket, UNCONFIRMED, after=0)

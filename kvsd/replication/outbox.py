@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from kvsd.replication.effects import Effect, Halt, Keep, Note, Reply, Send, Ticket, Write
+from kvsd.replication.invariant import InvariantBroken
 from kvsd.replication.messages import Forwarded, Message
-from kvsd.replication.requests import Outdated, Unavailable, Verdict
+from kvsd.replication.requests import Outcome, Outdated, Unavailable, Verdict
 
 
 class Remote(NamedTuple):
@@ -33,7 +34,7 @@ class Outbox:
         self._changes: list[Keep] = []
         self._effects: list[Effect] = []
         self._unplaced: list[int] = []
-        """The places in the list of messages that go after changes of this event, of which there were none yet."""
+        """The places in the list of messages and answers that go after changes of this event, of which there were none yet."""
 
     @property
     def position(self) -> int:
@@ -59,14 +60,25 @@ class Outbox:
             self._unplaced.append(len(self._effects))
         self._effects.append(Send(self.position if after is None else after, peer, message))
 
-    def answer(self, asker: Asker, outcome: Verdict, after: int = 0) -> None:
-        """Give the outcome to whoever asked, after a position."""
+    def answer(self, asker: Asker, outcome: Verdict, after: int | None = None) -> None:
+        """
+        Give the outcome to whoever asked, after a position, which by default is everything of this event and before it.
+
+        An outcome that no crash of this node makes untrue, such as a refusal, need not wait, and says so by position 0.
+        """
         if isinstance(asker, Remote):
             self.send(asker.peer, Forwarded(asker.id, outcome), after)
         elif isinstance(outcome, Outdated):  # it may have been carried out elsewhere: a new stamp would repeat it
-            self._effects.append(Reply(after, asker, Unavailable(outcome.shard)))
+            self._reply(asker, Unavailable(outcome.shard), after)
         else:
-            self._effects.append(Reply(after, asker, outcome))
+            self._reply(asker, outcome, after)
+
+    def _reply(self, ticket: Ticket, outcome: Outcome, after: int | None) -> None:
+        if after is None:
+            after = self.position
+            if not self._changes:
+                self._unplaced.append(len(self._effects))
+        self._effects.append(Reply(after, ticket, outcome))
 
     def note(self, event: str, **facts: object) -> None:
         """Tell the operator."""
@@ -83,8 +95,12 @@ class Outbox:
             self.written += 1
             for place in self._unplaced:
                 effect = effects[place]
-                assert isinstance(effect, Send), "only messages are placed later"
-                effects[place] = Send(self.written, effect.peer, effect.message)
+                if isinstance(effect, Send):
+                    effects[place] = Send(self.written, effect.peer, effect.message)
+                elif isinstance(effect, Reply):
+                    effects[place] = Reply(self.written, effect.ticket, effect.outcome)
+                else:
+                    raise InvariantBroken("only messages and answers are placed later")
             effects = [Write(self.written, self._changes), *effects]
             self._changes = []
         self._effects, self._unplaced = [], []

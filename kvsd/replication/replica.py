@@ -123,7 +123,7 @@ class Replica:
         self.state.now = now
         for ticket, request in asked:
             if self.state.fenced:
-                self.state.out.answer(ticket, Unassigned(self.state.fenced))
+                self.state.out.answer(ticket, Unassigned(self.state.fenced), after=0)
             elif isinstance(request, Put) or isinstance(request, Get) or isinstance(request, CountKeys):  # noqa: SIM101 - faster
                 self.routing.route(ticket, request, now)
             elif isinstance(request, Confirm):

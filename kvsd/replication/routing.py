@@ -50,7 +50,7 @@ class Routing:
         """
         reason = self.assignment.misplaced()
         if reason and (self._state.configuration is None or not isinstance(request, CountKeys)):
-            self._state.out.answer(ticket, Unassigned(reason))
+            self._state.out.answer(ticket, Unassigned(reason), after=0)
         elif not isinstance(request, CountKeys):
             self._route_key(ticket, request, now)
         elif role := self._role(request):
@@ -67,7 +67,7 @@ class Routing:
         if isinstance(refusal, Unmet):
             self._await_configuration(ticket, request, refusal, now)
         elif refusal:
-            self._state.out.answer(ticket, refusal)
+            self._state.out.answer(ticket, refusal, after=0)
         else:
             self._forward(ticket, shard, request, now)
 
@@ -97,13 +97,13 @@ class Routing:
             taken = request.tenure is not None
             slots = [(request.tenure or 0, s) for s in wanted] if taken else [o for o in slots if o[1] in wanted]
         counted = Counted(role.store.live_keys_in(slots), role.store.live_bytes_in(slots))
-        self._state.out.answer(asker, counted, self._state.out.position)
+        self._state.out.answer(asker, counted)
 
     def _forward(self, ticket: Ticket, shard: str, request: Question, now: Now) -> None:
         candidates = self._candidates.in_order(shard, request)
         outcome = self._forwards.start(ticket, shard, request, candidates, now)
         if outcome:
-            self._state.out.answer(ticket, outcome)
+            self._state.out.answer(ticket, outcome, after=0)
 
     def _serve_or_forward(self, ticket: Ticket, role: Role, request: KeyRequest, now: Now) -> None:
         """What is not here yet may be at another member; only where it is not, the request waits."""
@@ -123,7 +123,8 @@ class Routing:
         reason = self.assignment.lacking()
         role = None if reason else self._role(request)
         if role is None:
-            self._state.out.answer(asker, Unassigned(reason or f"not a member of {self._shard(request)}, or not ready"))
+            reason = reason or f"not a member of {self._shard(request)}, or not ready"
+            self._state.out.answer(asker, Unassigned(reason), after=0)
         elif isinstance(request, CountKeys):
             self._count_keys(asker, role, request)
         else:
@@ -134,7 +135,7 @@ class Routing:
         if isinstance(attempt.outcome, Unmet):
             self._waiting.add(asker, role, request, attempt.outcome, now)
         elif isinstance(request, Get) and not attempt.after:
-            self._state.out.answer(asker, self._serving.reader.lasting(attempt.outcome))
+            self._state.out.answer(asker, self._serving.reader.lasting(attempt.outcome), after=0)
         else:
             self._concerns.answer(asker, role, request, attempt, now)
 
@@ -148,7 +149,7 @@ class Routing:
             if not isinstance(request, CountKeys):
                 self._serve(forwarding.ticket, role, request, now)
                 return
-        self._state.out.answer(forwarding.ticket, outcome)
+        self._state.out.answer(forwarding.ticket, outcome, after=0)
 
     def reroute(self, now: Now) -> None:
         """Another configuration is in force: who waited may be served elsewhere, or by other rules."""

@@ -71,11 +71,12 @@ class Waiting:
         """
         wait = request.wait or self._moment(unmet)
         if wait <= 0 or (len(self._waiters) >= self._state.limits.waiters and not request.wait):
-            self._state.out.answer(asker, unmet)
+            self._state.out.answer(asker, unmet, after=0)
         elif len(self._waiters) >= self._state.limits.waiters:
-            self._state.out.answer(asker, Overloaded("Too many requests wait here; try again later"))
+            self._state.out.answer(asker, Overloaded("Too many requests wait here; try again later"), after=0)
         elif not self._keep(waiter := Waiter(asker, role, request, now.monotonic + wait, unmet)):
-            self._state.out.answer(asker, Overloaded("Too many bytes of requests wait here; try again later"))
+            refusal = Overloaded("Too many bytes of requests wait here; try again later")
+            self._state.out.answer(asker, refusal, after=0)
         elif request.wait and role:
             self._antientropy.pull(role, self._holders(waiter), now.monotonic)
 
@@ -149,7 +150,7 @@ class Waiting:
     def _try(self, waiter: Waiter, now: Now) -> None:
         if waiter.role is None:
             self.cancel(waiter.asker)
-            self._state.out.answer(waiter.asker, waiter.unmet)
+            self._state.out.answer(waiter.asker, waiter.unmet, after=0)
             return
         request = waiter.request_at(now)
         attempt = self._serving.attempt(waiter.role, request, now)

@@ -225,6 +225,29 @@ class TimeTests(AdministrationCase):
         self.cluster.run(3.0)
         self.assertEqual([Changed()], list(self.cluster.sites[ONE].outcomes.values()))
 
+    def test_not_before_it_is_durable_however_long_that_takes(self) -> None:
+        """While the disk of a cluster of one node is stuck nobody hears of a change: a crash now takes the change back."""
+        self.cluster = PureCluster(1, 1).founded()
+        site = self.cluster.sites[ONE]
+        site.holding = True
+        tickets = [self.cluster.submit(ONE, change) for change in (AddNode(NEW), AddNode(NEW))]
+        self.cluster.run(self.cluster.limits.calm_seconds + 1.0)
+        self.assertIn(NEW, self.configuration().nodes)
+        self.assertEqual({}, site.outcomes)
+        site.holding = False
+        self.cluster.run(0.5)
+        self.assertEqual([Changed(), Changed(anew=False)], [site.outcomes[ticket] for ticket in tickets])
+
+    def test_what_speaks_of_no_configuration_is_said_at_once(self) -> None:
+        """A node whose disk is stuck still says that it is about to end."""
+        self.found()
+        self.cluster.isolate(ONE)
+        site = self.cluster.sites[ONE]
+        site.holding = True
+        ticket = self.cluster.submit(ONE, AddNode(NEW))
+        self.cluster.perform(site, site.replica.stop(self.cluster.now(site)))
+        self.assertEqual({ticket: Overloaded("This node is shutting down; ask another one")}, site.outcomes)
+
     def test_cancel(self) -> None:
         """Where nobody waits any more, nobody is answered; what was begun goes on."""
         cluster, site = self.cluster, self.cluster.sites[ONE]

@@ -2,10 +2,10 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.replication.effects import DropRow, Halt, Note, Reply, Send, Write
-from kvsd.replication.messages import Bind
-from kvsd.replication.outbox import Outbox
-from kvsd.replication.requests import StorageFull
+from kvsd.replication.effects import DropRow, Effect, Halt, Note, Reply, Send, Write
+from kvsd.replication.messages import Bind, Forwarded
+from kvsd.replication.outbox import Outbox, Remote
+from kvsd.replication.requests import Outdated, StorageFull, Unavailable
 from tests.builders import A
 
 CHANGE = DropRow(A, 0, "key")
@@ -36,6 +36,27 @@ class OutboxTests(SynchronousTestCase):
         out.keep(CHANGE)
         out.send("b:1", Bind())
         self.assertEqual([Write(2, [CHANGE]), Send(0, "a:1", Bind()), Send(2, "b:1", Bind())], out.take())
+
+    def test_answer_waits_for_all_of_its_event_and_before(self) -> None:
+        """Nor does an answer leave earlier, whether the changes of its event come before it or behind; unless it says so."""
+        out = Outbox()
+        out.answer(7, StorageFull())
+        out.keep(CHANGE)
+        out.answer(8, StorageFull())
+        out.answer(9, StorageFull(), after=0)
+        replies = [Reply(1, 7, StorageFull()), Reply(1, 8, StorageFull()), Reply(0, 9, StorageFull())]
+        self.assertEqual([Write(1, [CHANGE]), *replies], out.take())
+        out.answer(7, StorageFull())
+        self.assertEqual([Reply(1, 7, StorageFull())], out.take())
+
+    def test_answer_to_a_peer_waits_as_well(self) -> None:
+        """The outcome of a forwarded request goes the way of a message, by the same rule; an outdated one is none to a client."""
+        out = Outbox()
+        out.answer(Remote("a:1", 3), StorageFull())
+        out.answer(7, Outdated("s0", 1))
+        out.keep(CHANGE)
+        told: list[Effect] = [Send(1, "a:1", Forwarded(3, StorageFull())), Reply(1, 7, Unavailable("s0"))]
+        self.assertEqual([Write(1, [CHANGE]), *told], out.take())
 
     def test_position(self) -> None:
         """The position that makes everything durable so far grows with an event's first change."""

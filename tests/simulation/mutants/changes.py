@@ -3,6 +3,7 @@ Defects of changes of nodes and members: somebody serves too early, or is forgot
 """
 
 from kvsd.replication import changes, configuration, resharding, state
+from kvsd.replication.administration import Administration
 from kvsd.replication.antientropy import AntiEntropy
 from kvsd.replication.causality import writer_id
 from kvsd.replication.losses import Losses
@@ -13,6 +14,14 @@ from kvsd.replication.stability import Stability
 from kvsd.replication.state import State
 from kvsd.replication.vetting import Vetting
 from tests.simulation.mutants.planting import Plant, Planting
+
+# Answers
+
+
+def changed_before_sync(planting: Planting) -> None:
+    """Who asked for a change hears of it once it is durable."""
+    planting.rewrite(Administration, "_end", (" else None)", " else 0)"))
+
 
 # Epochs
 
@@ -125,6 +134,7 @@ def collected_before_losses_settle(planting: Planting) -> None:
 
 
 DEFECTS: list[Plant] = [
+    changed_before_sync,
     token_epoch_ignored,
     reports_of_any_epoch,
     learners_not_counted,

@@ -138,7 +138,18 @@ def older_configuration() -> list[str]:
     return [f"{ME} goes back to epoch {epoch}"] if epoch < later.epoch else []
 
 
+def change_on_a_stuck_disk() -> list[str]:
+    """The disk of a cluster of one node is stuck, and the node is asked to add another one."""
+    cluster = PureCluster(1, 1).founded()
+    site = cluster.sites[ME]
+    site.holding = True
+    cluster.submit(ME, AddNode(SPARE))
+    cluster.run(cluster.limits.calm_seconds + 1.0)
+    return [f"{ME} answers {outcome}, which is not on its disk" for outcome in site.outcomes.values()]
+
+
 SCENES: dict[str, Scene] = {
+    "changed-before-sync": change_on_a_stuck_disk,
     "older-attempt-promised": older_attempt,
     "older-attempt-accepted": older_vote,
     "vote-forgotten-with-a-promise": vote_remembered,
