@@ -4,6 +4,7 @@ Doubles: second processes under the address of a machine, with an empty disk or 
 Nobody can reach a double; it can reach everybody, and hears what it is answered.
 """
 
+from collections.abc import Callable
 from random import Random
 
 from kvsd.claim import BOOT_BITS, claim, row_table
@@ -19,10 +20,16 @@ RULE = "one-process"
 
 
 class Double(Actor):
-    """A run of kvsd that no invariant watches; it is accused if it would serve."""
+    """
+    A run of kvsd that no invariant watches; it is accused if it would serve.
 
-    def __init__(self, machine: Machine, name: str, *, copied: bool) -> None:
+    ``is_known`` says whether the other nodes know of any node at the address: else nobody is there who could tell it that
+    another one is heard.
+    """
+
+    def __init__(self, machine: Machine, name: str, is_known: Callable[[], bool], *, copied: bool) -> None:
         super().__init__()
+        self._is_known = is_known
         world, chance = machine.world, Random(name)
         self._machine, self._copied = machine, copied
         self.ended_by_itself = ""
@@ -46,7 +53,7 @@ class Double(Actor):
         """Accuse it if it would serve, and look again a moment later."""
         if self.gone:
             return
-        if not self._replica.routing.assignment.lacking():
+        if self._is_known() and not self._replica.routing.assignment.lacking():
             self._machine.world.monitor.accuse(RULE, f"a second process at {self._machine.address} serves")
         self._machine.world.clock.after(LOOKING_SECONDS, self._look, self)
 

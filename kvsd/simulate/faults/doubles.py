@@ -2,6 +2,8 @@
 Faults of identity: a second process under the address of a node that is well.
 """
 
+from collections.abc import Collection, Iterator
+
 from kvsd.simulate.disk import Health
 from kvsd.simulate.double import RULE, Double
 from kvsd.simulate.faults.disks import is_remembered
@@ -43,15 +45,26 @@ def _double(scene: Scene, fault: Fault, *, copied: bool) -> End | None:
         return None
     first, instance = machine.run, machine.run.replica.state.identity.instance
     scene.keep_calm(LASTING_SECONDS)
-    double = Double(machine, f"{machine.world.seed} double at {scene.clock.seconds()}", copied=copied)
+
+    def is_known() -> bool:
+        return all(machine.address in nodes for nodes in _known(scene))
+
+    double = Double(machine, f"{machine.world.seed} double at {scene.clock.seconds()}", is_known, copied=copied)
 
     def judge() -> None:
-        if machine.run is first:
+        if machine.run is first and is_known():
             _judge(scene, machine, instance, double, copied=copied)
         double.end()
 
     scene.clock.after(LASTING_SECONDS, judge)
     return double.end
+
+
+def _known(scene: Scene) -> Iterator[Collection[str]]:
+    """Give the nodes that each node knows: one that was removed is nobody's peer."""
+    for machine in scene.machines:
+        if machine.run and (configuration := machine.run.replica.state.configuration):
+            yield configuration.nodes
 
 
 def _judge(scene: Scene, machine: Machine, instance: bytes, double: Double, *, copied: bool) -> None:
