@@ -31,12 +31,18 @@ class Clocks:
         self._bound_ms = limits.clock_ahead_ms
         self.own_ms: int | None = None
         """This node's clock when it was compared last with one that counts, less the monotonic one; None before."""
+        self._for_old_times: set[str] = set()
+        """The peers whose clocks, when they were heard last, agreed with what this node went by then."""
 
     def compare(self, peer: Peer, wall_ms: int, now: Now) -> None:
         """Compare this node's clock with a peer's, which the peer has just told."""
         if peer.usable:
             self.own_ms = since_boot_ms(now)
         peer.clock_ms = wall_ms - int(now.monotonic * 1000)
+        believed = self.belief_ms()
+        self._for_old_times.discard(peer.address)
+        if abs(peer.clock_ms - (since_boot_ms(now) if believed is None else believed)) <= self._bound_ms:
+            self._for_old_times.add(peer.address)
         self._liveness.compared += 1
 
     def belief_ms(self) -> int | None:
@@ -76,9 +82,14 @@ class Clocks:
         return max((lag for lag in lags if lag > 0 and (lag <= self._bound_ms or self._is_agreed(lag))), default=0)
 
     def _is_agreed(self, lead_ms: int) -> bool:
-        """Return True if a majority of all nodes agrees with a clock that is so far ahead of this node's."""
+        """
+        Return True if a majority of all nodes agrees with a clock that is so far ahead of this node's.
+
+        A node that can't be used any more counts by its last word, unless that was at odds with what this node went by.
+        """
         peers = self._liveness.peers.values()
-        leads = [0, *(-ahead for ahead in self._ahead(peers))]
+        counting = (peer for peer in peers if peer.usable or peer.address in self._for_old_times)
+        leads = [0, *(-ahead for ahead in self._ahead(counting))]
         agreeing = sum(abs(lead - lead_ms) <= self._bound_ms for lead in leads)
         return 2 * agreeing > len(peers) + 1
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from kvsd.replication.effects import Keep, LogOp
 from kvsd.replication.hlc import COUNTER_BITS
+from kvsd.replication.liveness import Peer
 from kvsd.replication.replica import Replica
 from kvsd.replication.requests import Outcome, Overloaded
 from kvsd.replication.saved import Saved
@@ -56,7 +57,8 @@ class RightClocks(Invariant):
             return  # it passes on what another node has said
         state, me = replica.state, offset_of(replica)
         peers = state.liveness.peers
-        agreeing = [a for a, peer in peers.items() if peer.usable and self._agrees(a, me, state.now.monotonic)]
+        now = state.now.monotonic
+        agreeing = [a for a, peer in peers.items() if _is_heard(peer, now) and self._agrees(a, me, now)]
         if 2 * (1 + len(agreeing)) > 1 + len(peers) and self._agrees(state.identity.address, me, state.now.monotonic):
             told = f"{', '.join(agreeing)} agree with it, of {len(peers)} other nodes"
             self.accuse("right-clock-writes", f"{state.identity.address} refused a write for its clock although {told}")
@@ -87,6 +89,11 @@ class StampsNearTime(Invariant):
         if ahead_ms > NEAR_MS:
             days = ahead_ms // 86_400_000
             self.accuse("stamps-near-time", f"{replica.state.identity.address} {what} {days} days ahead of the time")
+
+
+def _is_heard(peer: Peer, now: float) -> bool:
+    """Return True if a peer can be used, and has been for so long that clocks were compared since."""
+    return peer.usable and (peer.good_since is None or now - peer.good_since >= KNOWN_SECONDS)
 
 
 def offset_of(replica: Replica) -> int:

@@ -53,10 +53,12 @@ class Chain(Invariant):
         super().__init__(monitor)
         self._decided: dict[tuple[int, tuple[Forced, ...]], Configuration] = {}
         self._last: dict[Replica, Configuration | None] = {}
+        self._unsynced: dict[Replica, list[tuple[int, Configuration]]] = {}
+        """What was adopted and is not on disk: nobody else has heard of that, and a crash takes it back."""
 
     def started(self, replica: Replica, saved: Saved) -> None:
         """What the disk knows."""
-        self._last[replica] = saved.configuration
+        self._last[replica], self._unsynced[replica] = saved.configuration, []
 
     def wrote(self, replica: Replica, position: int, changes: Sequence[Keep]) -> None:
         """Configurations are adopted, and ops issued."""
@@ -64,10 +66,23 @@ class Chain(Invariant):
             match change:
                 case SetConfiguration(configuration):
                     self._adopted(replica, configuration)
+                    self._unsynced.setdefault(replica, []).append((position, configuration))
                 case LogOp(role, _, op) if op.writer == role:
                     self._issued(replica, op)
                 case _:
                     pass
+
+    def synced(self, replica: Replica, position: int) -> None:
+        """A configuration counts once it is durable."""
+        unsynced = self._unsynced.get(replica, [])
+        while unsynced and unsynced[0][0] <= position:
+            self._kept(replica, unsynced.pop(0)[1])
+
+    def _kept(self, replica: Replica, configuration: Configuration) -> None:
+        address, epoch = replica.state.identity.address, configuration.epoch
+        known = self._decided.setdefault((epoch, configuration.forced), configuration)
+        if epoch > 1 and known != configuration:
+            self.accuse("one-configuration-an-epoch", f"{address} adopted another configuration of epoch {epoch}")
 
     def decided(self, replica: Replica, outcome: Outcome) -> None:
         """Who is fenced carries nothing out."""
@@ -81,9 +96,6 @@ class Chain(Invariant):
             self.accuse("epochs-increase", f"{address} goes back from epoch {last.epoch} to {epoch}")
         elif last and last.forced != tuple(step for step in configuration.forced if step.epoch <= last.epoch):
             self.accuse("branch-kept", f"{address} goes over to another branch with epoch {epoch}")
-        known = self._decided.setdefault((epoch, configuration.forced), configuration)
-        if epoch > 1 and known != configuration:
-            self.accuse("one-configuration-an-epoch", f"{address} adopted another configuration of epoch {epoch}")
         if configuration.pending is None:
             for name in configuration.shards.keys() - set(configuration.shard_ids()):
                 if configuration.shards[name].replicas():
