@@ -19,6 +19,8 @@ AGREE_MS = 10_000
 """Far below the bound: messages are late, and clocks that differ by a bit less may seem to differ by more."""
 KNOWN_SECONDS = 5.0
 """By then the others know how a clock stands."""
+STANDING_SECONDS = 1.0
+"""Between two ticks of a node, unless it stood still."""
 NEAR_MS = 8 * 86_400_000
 """A node that starts alone believes its clock for the headroom of stamps; others may be wrong by a day."""
 
@@ -43,10 +45,11 @@ class RightClocks(Invariant):
         self._readings.pop(replica.state.identity.address, None)
 
     def ticked(self, replica: Replica) -> None:
-        """See how its clock stands."""
+        """See how its clock stands; who stood still has to compare it anew."""
         address, now, offset_ms = replica.state.identity.address, replica.state.now.monotonic, offset_of(replica)
         known = self._readings.get(address)
-        since = known.since if known and known.offset_ms == offset_ms else now
+        goes_on = known is not None and known.offset_ms == offset_ms and now - known.seen <= STANDING_SECONDS
+        since = known.since if known and goes_on else now
         self._readings[address] = Reading(offset_ms, since, now)
 
     def decided(self, replica: Replica, outcome: Outcome) -> None:
