@@ -46,6 +46,13 @@ class Metrics:
             "POSTs to peers that had no answer that could be used.",
             registry=self.registry,
         )
+        verified = Counter(
+            "kvsd_verified_bytes",
+            "Bytes of stored entries that were read in the background and found as they were written.",
+            registry=self.registry,
+        )
+        self.observe_verified: Callable[[int], None] = verified.inc
+        """So many bytes of the database are as they were written; may be called in any thread."""
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)

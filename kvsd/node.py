@@ -22,7 +22,7 @@ from kvsd.insight import Insight
 from kvsd.journal import Journal
 from kvsd.links import Links
 from kvsd.oversight import Oversight
-from kvsd.ports import Storage, StorageError, Transport
+from kvsd.ports import Storage, StorageDamaged, StorageError, Transport
 from kvsd.replication.budget import SMALL_BYTES
 from kvsd.replication.effects import Effect, Note, Now, Reply, Send, Ticket, Write
 from kvsd.replication.liveness import Fate
@@ -231,7 +231,8 @@ class Node:
             self._stopped, self.outlook = True, None
             if not failure.check(StorageError):  # which says it all, and is nobody's mistake here
                 _log.failure("the node stops: an event failed", failure=failure)
-            self._crash(f"the node stops: {failure.getErrorMessage()}")
+            end = self._halt if failure.check(StorageDamaged) else self._crash
+            end(f"the node stops: {failure.getErrorMessage()}")
 
     # Effects
 

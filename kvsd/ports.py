@@ -18,6 +18,10 @@ class StorageError(Exception):
     """The data can't be used as it is (corrupt, incomplete, another program's); the text says what and where."""
 
 
+class StorageDamaged(StorageError):
+    """The data is not as it was written: with the same data the next start comes to the same end."""
+
+
 class StorageBusy(StorageError):
     """The data can't be used at this moment, for no fault of its own; the same may succeed later."""
 

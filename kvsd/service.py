@@ -32,7 +32,7 @@ from kvsd.resources.site import BoundedSite
 from kvsd.settings import Settings, with_backlog
 from kvsd.storage.datadir import read_boot_id
 from kvsd.storage.memory_storage import MemoryStorage
-from kvsd.storage.rocks_storage import RocksStorage
+from kvsd.storage.rocks_storage import RocksStorage, Verifying
 from kvsd.transport import TreqTransport
 from kvsd.wire import WireError
 
@@ -139,6 +139,9 @@ class NodeService(Service):
             fsync=settings.fsync,
             cache_bytes=settings.cache_bytes // 2,
             observe=self._metrics.observe_commit,
+            verifying=Verifying(
+                settings.verify_rate, self._metrics.observe_verified, lambda why: halt(f"the node stops: {why}")
+            ),
         )
 
     def _start_node(self, storage: Storage) -> Node:

@@ -18,6 +18,8 @@ DEFAULT_MAX_BODY_BYTES = 1024 * 1024
 DEFAULT_MAX_KEY_LENGTH = 50
 MAX_CONNECTIONS = "max-connections", "KVSD_MAX_CONNECTIONS"
 BODY_BUDGET = "body-budget-bytes", "KVSD_BODY_BUDGET_BYTES"
+VERIFY_RATE = "verify-rate", "KVSD_VERIFY_RATE"
+DEFAULT_VERIFY_RATE = 512 * 1024
 DEFAULT_MAX_CONNECTIONS = 10_000
 DEFAULT_BODY_BUDGET_BYTES = 256 * 1024 * 1024
 LEAST_BODY_BUDGET_BYTES = 16 * 1024 * 1024
@@ -56,6 +58,7 @@ class Settings:
     max_connections: int
     body_budget_bytes: int
     may_force: bool
+    verify_rate: int
     flaw: str = ""
 
 
@@ -102,6 +105,7 @@ def read_settings(options: Mapping[str, object], environment: Mapping[str, str])
             BODY_BUDGET[0], given(*BODY_BUDGET), DEFAULT_BODY_BUDGET_BYTES, least=LEAST_BODY_BUDGET_BYTES
         ),
         may_force=_may_force(given("force", "")),
+        verify_rate=_number(VERIFY_RATE[0], given(*VERIFY_RATE), DEFAULT_VERIFY_RATE, least=0),
     )
 
 
@@ -189,7 +193,7 @@ def _may_force(text: str | None) -> bool:
 def _number(name: str, text: str | None, default: int, most: int = MAX_NUMBER, least: int = 1) -> int:
     if text is None:
         return default
-    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS else 0
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS else -1
     if not least <= number <= most:
         raise SettingsError(f"{name} is malformed: {text[:40]!r} is not a whole number from {least} to {most}")
     return number

@@ -48,6 +48,7 @@ class Options(usage.Options):
         ["force", None, None, "Who may have nodes given up where no majority is left: operator, or never (operator)."],
         ["max-connections", None, None, "How many connections may be open at once (KVSD_MAX_CONNECTIONS; 10000)."],
         ["body-budget-bytes", None, None, "Memory for bodies under way, in bytes (KVSD_BODY_BUDGET_BYTES; 268435456)."],
+        ["verify-rate", None, None, "Bytes of data to verify a second, 0 for none (KVSD_VERIFY_RATE; 524288)."],
         ["cache-bytes", None, None, "Memory for what was read from the disk, in bytes (67108864)."],
     ]
     optFlags = [  # noqa: RUF012 (the framework's way to declare options)

@@ -9,31 +9,63 @@ Three things can go wrong with a commit.  There is too little space: it is refus
 which keeps a reserve for what the database writes by itself.  The disk was full all the same: the database tells
 whether anything was kept.  Or the write failed in another way: nothing is certain any more, and every later commit
 fails as well, for a sync that failed once must not seem to work the second time.
+
+Where something that was read is not as it was written, the directory is marked (:mod:`kvsd.storage.damage`) before
+StorageDamaged is raised.
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from time import monotonic
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
 
 from kvsd.entries import Entry, Table
-from kvsd.ports import DiskFull, Storage, StorageError
+from kvsd.ports import DiskFull, Storage, StorageDamaged, StorageError
+from kvsd.storage.damage import DamageMark, advised
 from kvsd.storage.datadir import DataDirectory
 from kvsd.storage.tables import RocksTables, batch_of, create_database
+from kvsd.storage.verification import Verification
 
 RESERVE_BYTES = 64 << 20
 CACHE_BYTES = 32 << 20
 MARK_BYTES = 16 << 20
 
+_log = Logger()
+
 
 def unobserved(seconds: float, changes: int) -> None:
     """Take no notice of a write."""
+
+
+def undamaged(text: str) -> None:
+    """Take no notice of damage: whoever reads it comes upon it."""
+
+
+def uncounted(count: int) -> None:
+    """Take no notice of bytes that were verified."""
+
+
+class Verifying(NamedTuple):
+    """
+    How the data is verified: at so many bytes a second, 0 for not at all.
+
+    ``observe`` is called with the bytes of each page, in a thread of the storage's own; ``damaged`` on the reactor thread,
+    once, with a sentence for the operator.
+    """
+
+    rate: int = 0
+    observe: Callable[[int], None] = uncounted
+    damaged: Callable[[str], None] = undamaged
+
+
+NOT_AT_ALL: Final = Verifying()
 
 
 class _Commit(NamedTuple):
@@ -65,9 +97,12 @@ class RocksStorage(Storage):
         reserve_bytes: int = RESERVE_BYTES,
         cache_bytes: int = CACHE_BYTES,
         observe: Callable[[float, int], None] = unobserved,
+        verifying: Verifying = NOT_AT_ALL,
     ) -> None:
         self._directory = DataDirectory(Path(directory), boot_id)
+        self._damage = DamageMark(Path(directory))
         try:
+            self._damage.refuse()
             self._tables = _open(self._directory, synced=fsync, cache_bytes=cache_bytes)
         except StorageError:
             self._directory.release()
@@ -84,18 +119,32 @@ class RocksStorage(Storage):
         # A daemon thread: a process that ends without closing the storage must not hang at its end.
         self._thread = Thread(target=self._serve, name="kvsd-storage", daemon=True)
         self._thread.start()
+        self._verification = _verification(self._tables, self._damage, reactor, verifying)
 
-    def load(self, table: Table) -> Iterable[tuple[bytes, bytes]]:
-        """All entries of a table, in the order of their keys; read while iterated over, so before any commit."""
-        return self._tables.entries(table)
+    def load(self, table: Table) -> Iterator[tuple[bytes, bytes]]:
+        """
+        All entries of a table, in the order of their keys; read while iterated over, so before any commit.
+
+        Damage is not marked here: each start reads the same.
+        """
+        try:
+            yield from self._tables.entries(table)
+        except StorageDamaged as error:
+            raise advised(error) from error
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         """The value under a key, read on the calling thread."""
-        return self._tables.get(table, key)
+        try:
+            return self._tables.get(table, key)
+        except StorageDamaged as error:
+            raise self._damage.note(error) from error
 
     def scan(self, table: Table, start: bytes, end: bytes, at_most: int) -> list[tuple[bytes, bytes]]:
         """The first entries from start to end, read on the calling thread."""
-        return self._tables.scan(table, start, end, at_most)
+        try:
+            return self._tables.scan(table, start, end, at_most)
+        except StorageDamaged as error:
+            raise self._damage.note(error) from error
 
     def commit(self, changes: Sequence[Entry]) -> Deferred[None]:
         """Write all changes, or none of them, after those of earlier calls.  Fails as :class:`Storage` says."""
@@ -164,6 +213,8 @@ class RocksStorage(Storage):
             # Only our own errors are known to hold no keys and values.
             text = str(error) if isinstance(error, StorageError) else f"{self._path}: {type(error).__name__}"
             self._broken = f"{text}; nothing more will be written"
+            if isinstance(error, StorageDamaged):
+                return self._damage.note(StorageDamaged(self._broken))
             return StorageError(self._broken)
         return None
 
@@ -192,6 +243,8 @@ class RocksStorage(Storage):
 
     def _release(self) -> Exception | None:
         """Close everything; what went wrong with that."""
+        if self._verification:
+            self._verification.stop()
         try:
             if self._tables.close() and self._broken is None:
                 self._mark(synced=True)
@@ -217,6 +270,24 @@ def _open(directory: DataDirectory, *, synced: bool, cache_bytes: int) -> RocksT
         tables.close()
         raise
     return tables
+
+
+def _verification(
+    tables: RocksTables, damage: DamageMark, reactor: IReactorFromThreads, verifying: Verifying
+) -> Verification | None:
+    """Begin to verify, if that is wanted."""
+    if not verifying.rate:
+        return None
+
+    def damaged(error: StorageDamaged) -> None:
+        reactor.callFromThread(verifying.damaged, str(damage.note(error)))
+
+    def failed(error: StorageError) -> None:
+        reactor.callFromThread(_log.warn, "the data can't be verified at this moment: {why}", why=str(error))
+
+    verification = Verification(tables.verify, verifying.rate, verifying.observe, failed, damaged)
+    verification.start()
+    return verification
 
 
 def _free_bytes(path: Path) -> int:

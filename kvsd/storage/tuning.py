@@ -9,6 +9,7 @@ from rocksdict import (
     DBCompressionType,
     DBRecoveryMode,
     Options,
+    ReadOptions,
     WriteOptions,
 )
 
@@ -19,6 +20,14 @@ def write_options(*, sync: bool) -> WriteOptions:
     """How to write: with sync, so that it is on disk afterwards."""
     options = WriteOptions()
     options.sync = sync
+    return options
+
+
+def thorough_read_options() -> ReadOptions:
+    """How to read what is verified: from the disk, where it is not in memory, and without a trace in the cache."""
+    options = ReadOptions()
+    options.fill_cache(False)  # type: ignore[call-arg]  # the library's stub lacks its argument
+    options.set_verify_checksums(True)
     return options
 
 

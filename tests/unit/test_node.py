@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvsd.node import NO_ROOM, Node
-from kvsd.ports import Transport
+from kvsd.ports import StorageDamaged, StorageError, Transport
 from kvsd.replication.configuration import founding_configuration
 from kvsd.replication.effects import Effect, Now, Ticket
 from kvsd.replication.replica import Replica
@@ -42,11 +42,12 @@ class Fragile(Replica):
     """A replica that can be told to break."""
 
     broken = False
+    error: Exception = ValueError("a defect")
 
     def submit(self, asked: Iterable[tuple[int, Request]], now: Now) -> list[Effect]:
         """Raise, once broken."""
         if self.broken:
-            raise ValueError("a defect")
+            raise self.error
         return super().submit(asked, now)
 
 
@@ -258,6 +259,19 @@ class NodeTests(SynchronousTestCase):
         self.node.ask(Get("old", EMPTY))
         self.turn()
         self.assertEqual((["the data is old"], []), (self.halts, self.crashes))
+
+    def test_damaged_data_is_no_reason_to_start_again(self) -> None:
+        """Where what was read is not as it was written the node halts, and else, where the disk fails, it crashes."""
+        for error, halts, crashes in (
+            (StorageError("the disk failed"), [], ["the node stops: the disk failed"]),
+            (StorageDamaged("the data is damaged"), ["the node stops: the data is damaged"], []),
+        ):
+            self.setUp()
+            self.replicas[ANNA].error = error
+            self.replicas[ANNA].broken = True
+            self.node.ask(Get("old", EMPTY))
+            self.turn()
+            self.assertEqual((halts, crashes), (self.halts, self.crashes))
 
     def test_client_that_hangs_up(self) -> None:
         """Cancelling a request lets go of it; a write that was begun still happens."""

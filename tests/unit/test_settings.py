@@ -160,6 +160,14 @@ class SettingsTests(SynchronousTestCase):
         self.assert_refused("body-budget-bytes", KVSD_BODY_BUDGET_BYTES="16777215")
         self.assert_refused("max-connections", KVSD_MAX_CONNECTIONS="0")
 
+    def test_rate_of_verification(self) -> None:
+        """So many bytes of the data are verified each second, 0 for none."""
+        self.assertEqual(1 << 19, read().verify_rate)
+        self.assertEqual(0, read(KVSD_VERIFY_RATE="0").verify_rate)
+        self.assertEqual(5, read_settings({"verify-rate": "5"}, {**GIVEN, "KVSD_VERIFY_RATE": "6"}).verify_rate)
+        for wrong in ("-1", "fast", "1.5"):
+            self.assert_refused("verify-rate is malformed", KVSD_VERIFY_RATE=wrong)
+
     def test_write_concern(self) -> None:
         """How many replicas are to have a write: 1 unless something else is said, which is a number or a word."""
         self.assertEqual(1, read().write_concern)
