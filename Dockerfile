@@ -23,7 +23,7 @@ ENV PATH=/opt/kvsd/bin:$PATH \
     KVSD_DATA_DIR=/var/lib/kvsd
 # twistd keeps a list of its plugins beside them, where the user below can't write: it is made here.
 RUN useradd --system --user-group --home-dir /var/lib/kvsd --shell /usr/sbin/nologin kvsd \
-    && install --directory --owner=kvsd --group=kvsd --mode=0750 /var/lib/kvsd \
+    && install --directory --owner=kvsd --group=kvsd --mode=0700 /var/lib/kvsd \
     && twistd --help > /dev/null
 USER kvsd
 VOLUME /var/lib/kvsd

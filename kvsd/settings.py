@@ -11,6 +11,7 @@ from twisted.internet.endpoints import quoteStringArgument
 from kvsd.replication.configuration import MAX_NODES, Configuration, ConfigurationError, founding_configuration
 from kvsd.replication.node_address import address_fault, is_loopback
 from kvsd.replication.requests import Concern, read_concern
+from kvsd.secret_file import SecretFileError, read_secret_file
 
 BACKLOG = 1024
 """How many connections may wait to be accepted; the kernel may allow fewer."""
@@ -164,15 +165,16 @@ def _founding(view: tuple[str, ...], text: str | None) -> Configuration | None:
 
 
 def _secret(path: str | None, text: str) -> bytes:
-    if path is None:
-        return text.strip().encode()
     try:
-        secret = Path(path).read_bytes().strip()
+        return text.strip().encode() if path is None else read_secret_file(path)
+    except UnicodeEncodeError:
+        raise SettingsError(
+            "KVSD_SECRET is malformed: it is not UTF-8 (a file with the secret may hold any bytes)"
+        ) from None
     except OSError as error:
         raise SettingsError(f"secret-file can't be read: {path}: {error.strerror}") from None
-    if not secret:
-        raise SettingsError(f"secret-file is empty: {path}")
-    return secret
+    except SecretFileError as error:
+        raise SettingsError(f"secret-file {error}: {path}") from None
 
 
 def _write_concern(text: str | None) -> Concern:

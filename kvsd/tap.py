@@ -24,6 +24,8 @@ Two nodes, each to be started in a terminal of its own:
   twistd --nodaemon --pidfile= kvsd --socket-address=127.0.0.1:8091 --view=127.0.0.1:8090,127.0.0.1:8091 \\
     --shard-count=1 --data-dir=data-8091
 """
+UMASK = 0o077
+"""What others may not do with the files of a node, unless twistd's own --umask says otherwise."""
 
 
 class Options(usage.Options):
@@ -87,4 +89,6 @@ def makeService(options: Options) -> IService:
     # Timers go by a clock that never jumps: by default a reactor takes the clock on the wall for that.
     reactor.seconds = time.monotonic
     daemon = options.parent is not None and not options.parent.get("nodaemon")
+    if options.parent is None or options.parent.get("umask") is None:
+        os.umask(UMASK)
     return NodeService(options.settings, reactor, daemon=daemon)

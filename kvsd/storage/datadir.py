@@ -22,9 +22,10 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -66,7 +67,7 @@ class DataDirectory:
     """
     A data directory, locked for this process until it is released.
 
-    Creates the directory where there is none.  boot_id is what :func:`read_boot_id` says.  Raises StorageError
+    Creates the directory where there is none, and closes one of this user's to all others.  boot_id is what :func:`read_boot_id` says.  Raises StorageError
     where the directory can't be made or written, is in use, is not one of ours or is of a later format, and where
     the machine has restarted since it was used without syncing.
     """
@@ -80,6 +81,7 @@ class DataDirectory:
             _refuse_strangers(path)
         self._lock = _lock(path)
         try:
+            _close_to_others(path)
             self._marker = _read_marker(path)
             self._refuse_lost_writes()
         except StorageError:
@@ -172,6 +174,18 @@ def _make_directory(path: Path) -> None:
             _make_directory(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)
         _sync_directory(path.parent)
+
+
+def _close_to_others(path: Path) -> None:
+    """
+    Take from all others what they may do with the directory, and what is in it with that.
+
+    Of another user's, such as the root of a volume that was mounted for this one's group, only that user may.
+    """
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        with suppress(PermissionError):
+            path.chmod(mode & ~(stat.S_IRWXG | stat.S_IRWXO))
 
 
 def _sync_directory(path: Path) -> None:

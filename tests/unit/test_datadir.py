@@ -61,6 +61,14 @@ class DataDirectoryTests(SynchronousTestCase):
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o700)
         self.assertEqual({entry.name for entry in self.path.iterdir()}, {"KVSD", "LOCK", "db"})
 
+    def test_an_existing_directory_is_closed_to_others(self) -> None:
+        """A directory that was there already is for its owner only from now on, whether it is new to kvsd or not."""
+        for mode in (0o755, 0o2770, 0o777):
+            self.path.mkdir(exist_ok=True)
+            self.path.chmod(mode)
+            self.create()
+            self.assertEqual(mode & 0o7700, self.path.stat().st_mode & 0o7777)
+
     def test_an_existing_directory_keeps_its_identity(self) -> None:
         """Opened again, a directory has the identity it was created with, and nothing is created."""
         identity = self.create()
@@ -74,8 +82,10 @@ class DataDirectoryTests(SynchronousTestCase):
     def test_a_strange_directory_is_refused(self) -> None:
         """A directory with files of someone else is refused, and left exactly as it was."""
         self.path.mkdir()
+        self.path.chmod(0o755)
         (self.path / "thesis.tex").touch()
         self.assertIn("'thesis.tex' but no file KVSD", self.refusal())
+        self.assertEqual(0o755, self.path.stat().st_mode & 0o777)
         self.assertEqual([entry.name for entry in self.path.iterdir()], ["thesis.tex"])
 
     def test_a_file_is_refused(self) -> None:

@@ -1,5 +1,6 @@
 """The settings of a node: what they amount to, and one clear line for each that is wrong."""
 
+import os
 from pathlib import Path
 
 from hypothesis import given
@@ -8,6 +9,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvsd import secret_file
 from kvsd.replication.configuration import NOT_ENOUGH_NODES, founding_configuration
 from kvsd.settings import (
     BACKLOG,
@@ -183,8 +185,54 @@ class SettingsTests(SynchronousTestCase):
         path = self.mktemp()
         with open(path, "wb") as file:  # noqa: PTH123
             file.write(b"from a file\n")
+        os.chmod(path, 0o600)  # noqa: PTH101
         self.assertEqual(b"from a file", read(KVSD_SECRET_FILE=path, KVSD_SECRET="other").secret)
         self.assert_refused("secret-file", KVSD_SECRET_FILE=path + ".missing")
+
+    def secret_file(self, mode: int) -> Path:
+        """A file with a secret and that mode."""
+        path = Path(self.mktemp())
+        path.write_bytes(b"from a file\n")
+        path.chmod(mode)
+        return path
+
+    def test_secret_that_others_can_read(self) -> None:
+        """A secret file that other users can read or write is refused; its group may read it."""
+        for mode in (0o400, 0o600, 0o440, 0o640):
+            self.assertEqual(b"from a file", read(KVSD_SECRET_FILE=str(self.secret_file(mode))).secret)
+        for mode in (0o604, 0o644, 0o444, 0o602):
+            self.assert_refused(f"secret-file is open to all users of this machine (mode {mode:04o})",
+                                KVSD_SECRET_FILE=str(self.secret_file(mode)))  # fmt: skip
+
+    def test_secret_file_without_end(self) -> None:
+        """A secret file is read to a bound, not to an end that may never come."""
+        path = self.secret_file(0o600)
+        os.truncate(path, 1 << 40)
+        self.assert_refused("secret-file is no secret: it holds more than 4,096 bytes", KVSD_SECRET_FILE=str(path))
+        self.assert_refused("secret-file", KVSD_SECRET_FILE="/dev/zero")
+        os.truncate(path, 0)
+        self.assert_refused("secret-file is empty", KVSD_SECRET_FILE=str(path))
+        self.assert_refused("secret-file can't be read", KVSD_SECRET_FILE=str(path.parent))
+
+    def test_secret_from_a_pipe(self) -> None:
+        """A pipe gives a secret as well; one that nobody writes to is refused after a while."""
+        path = Path(self.mktemp())
+        os.mkfifo(path, 0o600)
+        writer = os.open(path, os.O_RDWR)
+        self.addCleanup(os.close, writer)
+        self.patch(secret_file, "PATIENCE_SECONDS", 0.01)
+        self.assert_refused("secret-file has given nothing for", KVSD_SECRET_FILE=str(path))
+        os.write(writer, b"x" * 5000)
+        self.assert_refused("secret-file is no secret", KVSD_SECRET_FILE=str(path))
+        reader, other = os.pipe()
+        self.addCleanup(os.close, reader)
+        os.write(other, b"piped\n")
+        os.close(other)
+        self.assertEqual(b"piped", read(KVSD_SECRET_FILE=f"/dev/fd/{reader}").secret)
+
+    def test_secret_that_is_not_utf8(self) -> None:
+        """A secret in the environment that is not UTF-8 is refused by name, and not shown."""
+        self.assert_refused("KVSD_SECRET is malformed: it is not UTF-8", KVSD_SECRET=os.fsdecode(b"caf\xe9"))
 
     @modest
     @given(st.sampled_from(("SOCKET_ADDRESS", "VIEW", "SHARD_COUNT")), st.text("0123456789.:,[] -x", max_size=20))
