@@ -30,4 +30,5 @@ VOLUME /var/lib/kvsd
 EXPOSE 8090
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["python", "-c", "import http.client, os, sys; port = os.environ.get('SOCKET_ADDRESS', ':8090').rpartition(':')[2]; node = http.client.HTTPConnection('127.0.0.1', int(port), timeout=2); node.request('GET', '/healthz'); sys.exit(node.getresponse().status != 200)"]
-CMD ["twistd", "--nodaemon", "--pidfile=", "--logger=kvsd.logs.observer", "kvsd"]
+# As twistd, which does the rest; SIGTERM is obeyed from before its start, though this is process 1 (see docker run --init).
+CMD ["python", "-m", "kvsd", "--nodaemon", "--pidfile=", "--logger=kvsd.logs.observer", "kvsd"]

@@ -6,6 +6,7 @@ Logs: one line an event, as text or as JSON, for ``twistd --logger kvsd.logs.obs
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import TextIO, cast
 
@@ -13,6 +14,7 @@ import msgspec
 from twisted.logger import FileLogObserver, ILogObserver, LogEvent, LogLevel, formatEvent, formatTime
 from zope.interface import provider
 
+from kvsd.log_stream import LossyStream
 from kvsd.settings import SettingsError, read_log_format
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -24,7 +26,23 @@ def observer() -> ILogObserver:
         form = read_log_format(os.environ)
     except SettingsError as error:
         raise SystemExit(f"kvsd: {error}") from None
+    if isinstance(sys.stdout, LossyStream):
+        sys.stdout.notice = lambda count: notice_of_dropped(count, time.time(), form)
     return to_stream(sys.stdout, form)
+
+
+def notice_of_dropped(count: int, now: float, form: str) -> str:
+    """The line that stands in a log where so many are missing, as nobody read them."""
+    event: LogEvent = {
+        "log_time": now,
+        "log_level": LogLevel.warn,
+        "log_namespace": __name__,
+        "log_format": "{event} lines={lines}: nobody read them",
+        "event": "log-lines-dropped",
+        "lines": count,
+        "facts": {"lines": count},
+    }
+    return (as_json(event) if form == "json" else as_text(event)) + "\n"
 
 
 def to_stream(stream: TextIO, form: str) -> ILogObserver:

@@ -65,6 +65,10 @@ class Metrics:
         """Show a figure, read anew whenever the metrics are asked for; to be called once for each name."""
         self.registry.register(_Figure(name, text, value))
 
+    def count(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """Show a figure that only grows, read anew whenever the metrics are asked for; to be called once for each name."""
+        self.registry.register(_Figure(name, text, value, _counter))
+
     def observe_commit(self, seconds: float, changes: int) -> None:
         """A batch of changes was made durable."""
         self._sync.observe(seconds)
@@ -131,13 +135,20 @@ class _Requests(Collector):
 class _Figure(Collector):
     """A single figure, read anew for each scrape."""
 
-    def __init__(self, name: str, text: str, value: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        value: Callable[[], float],
+        family: Callable[[str, str, float], Metric] | None = None,
+    ) -> None:
         self._name = name
         self._text = text
         self._value = value
+        self._family = family or _gauge
 
     def collect(self) -> Iterator[Metric]:
-        yield _gauge(self._name, self._text, self._value())
+        yield self._family(self._name, self._text, self._value())
 
 
 class _StatusCollector(Collector):

@@ -6,7 +6,6 @@ import gc
 import os
 import secrets
 import signal
-import sys
 import time
 from enum import IntEnum
 
@@ -20,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from kvsd.claim import BOOT_BITS, claim, row_table
+from kvsd.log_stream import dropped_log_lines, say_last
 from kvsd.metrics import Metrics
 from kvsd.node import Node
 from kvsd.ports import Storage, StorageBusy, StorageError
@@ -74,6 +74,9 @@ class NodeService(Service):
         self._reactor = reactor
         self._daemon = daemon
         self._metrics = Metrics()
+        self._metrics.count(
+            "kvsd_log_lines_dropped", "Lines of the log that were dropped, as nobody read them.", dropped_log_lines
+        )
         self._node: Node | None = None
         self._port: IListeningPort | None = None
         self._site: BoundedSite | None = None
@@ -230,8 +233,7 @@ def exit_status_of(error: StartError | StorageError | WireError) -> ExitStatus:
 def crash(reason: str, status: ExitStatus = ExitStatus.START_AGAIN) -> None:
     """Stop at once: nothing may leave a node that can't keep its promises.  Says why on standard error."""
     _log.critical("{reason}", reason=reason)
-    sys.stdout.flush()
-    os.write(2, f"kvsd: {reason}\n".encode())  # sys.stderr belongs to the log by now
+    say_last(f"kvsd: {reason}")  # sys.stderr belongs to the log by now
     os._exit(status)
 
 

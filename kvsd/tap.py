@@ -11,6 +11,7 @@ from twisted.application.service import IService
 from twisted.internet.base import ReactorBase
 from twisted.python import usage
 
+from kvsd.log_stream import make_standard_output_lossy
 from kvsd.service import NodeService
 from kvsd.settings import Settings, SettingsError, read_settings
 
@@ -91,4 +92,6 @@ def makeService(options: Options) -> IService:
     daemon = options.parent is not None and not options.parent.get("nodaemon")
     if options.parent is None or options.parent.get("umask") is None:
         os.umask(UMASK)
+    if not daemon:  # a daemon has no standard output, and threads don't outlive the fork that makes one
+        reactor.addSystemEventTrigger("after", "shutdown", make_standard_output_lossy().end)
     return NodeService(options.settings, reactor, daemon=daemon)

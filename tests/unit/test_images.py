@@ -52,6 +52,10 @@ class ComposeTests(SynchronousTestCase):
         for line in ("read_only: true", "cap_drop: [ALL]", 'security_opt: ["no-new-privileges:true"]'):
             self.assertIn(f"\n  {line}\n", self.compose)
 
+    def test_signals_reach_nodes_from_the_start(self) -> None:
+        """Process 1, for which the kernel ignores signals that have no handler yet, is Docker's own."""
+        self.assertIn("\n  init: true\n", self.compose)
+
     def test_ports_are_published_on_loopback(self) -> None:
         """The network of the machine does not reach the nodes, which ask no one for a password."""
         ports = re.findall(r"ports: \[(.*)\]", self.compose)

@@ -9,7 +9,7 @@ from twisted.logger import LogEvent, Logger, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvsd.logs import to_stream
+from kvsd.logs import notice_of_dropped, to_stream
 from kvsd.node import Node
 from kvsd.ports import PeerUnreachable, Transport
 from kvsd.replication.configuration import founding_configuration
@@ -73,6 +73,14 @@ class LogTests(SynchronousTestCase):
             self.assertIn("Traceback", lines[0])
             if form == "json":
                 self.assertEqual(["critical", "info", "info"], [json.loads(line)["level"] for line in lines])
+
+    def test_missing_lines(self) -> None:
+        """Where lines are missing, a line in the form of the others says how many."""
+        self.assertTrue(
+            notice_of_dropped(7, 0.0, "text").endswith(" warn kvsd.logs log-lines-dropped lines=7: nobody read them\n")
+        )
+        line = json.loads(notice_of_dropped(7, 0.0, "json"))
+        self.assertEqual(("warn", "log-lines-dropped", 7), (line["level"], line["event"], line["lines"]))
 
     def test_debugging_is_left_out(self) -> None:
         """Debugging events are not written."""
