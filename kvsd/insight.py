@@ -18,6 +18,12 @@ FORKED = (
 )
 
 
+ALONE = (
+    "this node serves alone: since its start it has not heard {}; if its data is an old copy, what it acknowledges until then is"
+    " lost; start those nodes, or start this one with --alone-after=never to have it wait for them"
+)
+
+
 class Insight:
     """Reads a replica's state and changes nothing."""
 
@@ -65,6 +71,12 @@ class Insight:
         if not self._state.stamps.are_trustworthy():
             reasons.append("this node's clock is too far ahead of its peers': writes are refused")
         return [reason for reason in [*reasons, *self._refusals()] if reason]
+
+    def alone(self) -> str:
+        """Return a sentence where this node serves though it has not heard some others since its start; empty as a rule."""
+        assignment = self._replica.routing.assignment
+        unmet = [] if assignment.lacking() else assignment.unmet()
+        return ALONE.format(", ".join(unmet)) if unmet else ""
 
     def _meeting(self) -> str:
         """

@@ -196,6 +196,7 @@ def _limits(settings: Settings) -> Limits:
     return Limits(
         cache_bytes=settings.cache_bytes // 2,
         may_force=settings.may_force,
+        alone_seconds=settings.alone_seconds,
         least_members=concern if isinstance(concern, int) else 1,
         body_bytes=settings.body_budget_bytes,
         waiter_bytes=settings.body_budget_bytes // 4,

@@ -2,6 +2,7 @@
 The settings of a node: from options, else from the environment, checked once.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ BACKLOG = 1024
 DEFAULT_MAX_BODY_BYTES = 1024 * 1024
 DEFAULT_MAX_KEY_LENGTH = 50
 MAX_CONNECTIONS = "max-connections", "KVSD_MAX_CONNECTIONS"
+NO_VIEW: tuple[str, ...] = ()
+ALONE_AFTER = "alone-after", "KVSD_ALONE_AFTER"
 BODY_BUDGET = "body-budget-bytes", "KVSD_BODY_BUDGET_BYTES"
 VERIFY_RATE = "verify-rate", "KVSD_VERIFY_RATE"
 DEFAULT_VERIFY_RATE = 512 * 1024
@@ -28,6 +31,7 @@ LEAST_BODY_BUDGET_BYTES = 16 * 1024 * 1024
 DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
 LARGEST_MAX_BODY_BYTES = 4 * 1024 * 1024
 """What was accepted must fit into a message between nodes."""
+DEFAULT_ALONE_SECONDS = 3
 MAX_DIGITS = 9
 MAX_NUMBER = 10**MAX_DIGITS - 1
 
@@ -60,15 +64,12 @@ class Settings:
     body_budget_bytes: int
     may_force: bool
     verify_rate: int
+    alone_seconds: float
     flaw: str = ""
 
 
 def read_settings(options: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
-    """
-    The settings that options (by their long names, None where not given) and the environment amount to.
-
-    Raises SettingsError.
-    """
+    """Return the settings that options (by long names, None: not given) and the environment make, or raise SettingsError."""
 
     def given(option: str, variable: str) -> str | None:
         value = options.get(option)
@@ -77,8 +78,7 @@ def read_settings(options: Mapping[str, object], environment: Mapping[str, str])
     address = _address("SOCKET_ADDRESS", given("socket-address", "SOCKET_ADDRESS"))
     read_log_format(environment)
     data_dir = given("data-dir", "KVSD_DATA_DIR")
-    view: tuple[str, ...] = ()
-    founding, flaw = None, ""
+    view, founding, flaw = NO_VIEW, None, ""
     try:
         view = _view(given("view", "VIEW"), address)
         founding = _founding(view, given("shard-count", "SHARD_COUNT"))
@@ -107,6 +107,7 @@ def read_settings(options: Mapping[str, object], environment: Mapping[str, str])
         ),
         may_force=_may_force(given("force", "")),
         verify_rate=_number(VERIFY_RATE[0], given(*VERIFY_RATE), DEFAULT_VERIFY_RATE, least=0),
+        alone_seconds=_alone_seconds(given(*ALONE_AFTER)),
     )
 
 
@@ -190,6 +191,16 @@ def _may_force(text: str | None) -> bool:
     if text not in (None, "operator", "never"):
         raise SettingsError(f'force is malformed: {text!r:.40} is not "operator" or "never"')
     return text != "never"
+
+
+def _alone_seconds(text: str | None) -> float:
+    """The seconds that a node waits for silent ones after a restart; infinite for ``never``."""
+    if text == "never":
+        return math.inf
+    try:
+        return _number(ALONE_AFTER[0], text, DEFAULT_ALONE_SECONDS)
+    except SettingsError as error:
+        raise SettingsError(f'{error} and not "never"') from None
 
 
 def _number(name: str, text: str | None, default: int, most: int = MAX_NUMBER, least: int = 1) -> int:

@@ -49,6 +49,12 @@ class Options(usage.Options):
         ["write-concern", None, None, "Replicas to have a write where nothing is asked: 1, 2, …, majority, all (1)."],
         ["max-body-bytes", None, None, "The largest request body, in bytes (1048576)."],
         ["force", None, None, "Who may have nodes given up where no majority is left: operator, or never (operator)."],
+        [
+            "alone-after",
+            None,
+            None,
+            "Seconds after a restart to wait for silent nodes, or never (KVSD_ALONE_AFTER; 3).",
+        ],
         ["max-connections", None, None, "How many connections may be open at once (KVSD_MAX_CONNECTIONS; 10000)."],
         ["body-budget-bytes", None, None, "Memory for bodies under way, in bytes (KVSD_BODY_BUDGET_BYTES; 268435456)."],
         ["verify-rate", None, None, "Bytes of data to verify a second, 0 for none (KVSD_VERIFY_RATE; 524288)."],

@@ -35,6 +35,7 @@ class FakeInsight(Insight):
         self.shards: dict[str, list[str]] = {"s0": ["10.0.0.1:8090"], "s1": ["10.0.0.2:8090"]}
         self.shard: str | None = "s0"
         self.reasons: list[str] = []
+        self.loneliness = ""
         self.laggards: list[str] = []
         self.waiters: list[dict[str, object]] = []
         self.figures = Status()
@@ -56,6 +57,9 @@ class FakeInsight(Insight):
 
     def behind(self) -> list[str]:
         return self.laggards
+
+    def alone(self) -> str:
+        return self.loneliness
 
     def unready(self) -> list[str]:
         return self.reasons

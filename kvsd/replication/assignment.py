@@ -37,6 +37,10 @@ class Assignment:
         """Return True while this node, started again, may not serve what it has; other members may."""
         return self._meeting.is_on()
 
+    def unmet(self) -> list[str]:
+        """Return the nodes that this node has not heard since it was started with data."""
+        return self._meeting.unmet()
+
     def misplaced(self) -> str:
         """Return why this node has no place among those that serve, in words; empty if it has one."""
         state = self._state

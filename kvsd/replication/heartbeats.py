@@ -36,6 +36,8 @@ class Heartbeats:
         """Whether this process has said what it has; before, others remember only what earlier ones said."""
         self._strangers: dict[str, float] = {}
         """When nodes that are in no configuration were last answered."""
+        self._is_alone = False
+        """Whether this node was noted to serve without having heard all others."""
 
     def restore(self, saved: Saved) -> None:
         """Take down how much the disk has."""
@@ -45,6 +47,7 @@ class Heartbeats:
         """Send what is due; say so if the clock on the wall has jumped."""
         if jump_ms := self._state.stamps.jumped_ms(now):
             self._state.out.note("clock-jumped", by_seconds=jump_ms // 1000)
+        self._note_alone()
         limits = self._state.limits
         since = now.monotonic - limits.heartbeat_seconds + limits.tick_seconds / 2
         due = [peer for peer in self._state.liveness.peers.values() if peer.told is None or peer.told <= since]
@@ -52,6 +55,13 @@ class Heartbeats:
             heartbeat = self.message(now)
             for peer in due:
                 self._greet(peer, heartbeat, now)
+
+    def _note_alone(self) -> None:
+        """Note that this node serves without having heard some others since its start, once."""
+        unmet = [] if self._meeting.is_on() else self._meeting.unmet()
+        if unmet and not self._is_alone:
+            self._state.out.note("serves-alone", unheard=", ".join(unmet))
+        self._is_alone = bool(unmet)
 
     def _greet(self, peer: Peer, heartbeat: Heartbeat, now: Now) -> None:
         """Send a heartbeat, with what this node still wants of the peer."""

@@ -14,6 +14,8 @@ class Limits:
     """A peer that was silent for this long, or for longer than its heartbeats' jitter explains, is avoided."""
     down_seconds: float = 3.0
     """A node of which nobody has heard for this long leaves the view."""
+    alone_seconds: float = 3.0
+    """For so long a node that was started with data waits for nodes that it has not heard; infinite: until it has."""
     give_up_seconds: float = 5.0
     """Only a node of which nobody has heard for this long can be given up by force."""
     may_force: bool = True

@@ -81,7 +81,6 @@ class Replica:
         self.founding = Founding(self.state)
         self.heartbeats = Heartbeats(self.state, self.founding)
         self.occupancy = Occupancy(self.state)
-        self.occupancy = Occupancy(self.state)
         self.membership = Membership(self.state, self.founding)
         self.broadcast = Broadcast(self.state)
         self.antientropy = AntiEntropy(self.state)

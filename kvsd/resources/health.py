@@ -26,10 +26,13 @@ class Health:
         """
         Whether the node can serve, and if it can't, why; starting it anew would not help.
 
-        Members that stay behind are named, too: they serve what does not depend on what they lack.
+        Members that stay behind are named, too: they serve what does not depend on what they lack.  A node that serves
+        without having heard all others since its start says so.
         """
-        reasons, behind = self._node.insight.unready(), self._node.insight.behind()
-        more = {"behind": behind} if behind else {}
+        insight = self._node.insight
+        reasons = insight.unready()
+        told = {"behind": insight.behind(), "alone": insight.alone()}
+        more = {name: what for name, what in told.items() if what}
         if reasons:
             fields = {"error": "Node is not ready", "reasons": reasons, **more}
             return answer(request, json_reply(503, fields, RETRY_AFTER))

@@ -1,12 +1,15 @@
 """Durable before known: nothing that depends on a write leaves before it is on disk."""
 
+import math
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvsd.replication.limits import Limits
 from kvsd.replication.messages import Forward, Forwarded, Heartbeat, Pull, PullOps, Push
 from kvsd.replication.requests import Absent, Found, Get, Put
 from kvsd.replication.saved import Saved
 from kvsd.replication.token import EMPTY
-from tests.pure import PureCluster
+from tests.pure import PureCluster, with_limits
 
 
 class DurabilityTests(SynchronousTestCase):
@@ -167,6 +170,25 @@ class DurabilityTests(SynchronousTestCase):
         self.cluster.run(1.0)
         self.assertIsInstance(self.cluster.get(self.node, self.key), Absent)
         self.assertEqual(1, len(self.sent(Forward)))
+
+    def test_node_that_is_to_wait_for_silent_ones_serves_nothing_without_them(self) -> None:
+        """Until the last of them is heard; and without that wish it serves alone after 3 s, and says so."""
+        self.site.holding = False
+        silent = next(address for address in self.cluster.members("s0") if address != self.node)
+        for limits, alone in ((with_limits(alone_seconds=math.inf), False), (Limits(), True)):
+            self.cluster.limits = limits
+            self.cluster.crash(silent)
+            self.cluster.crash(self.node)
+            site = self.cluster.restart(self.node)
+            self.cluster.run(8.0)
+            assignment = site.replica.routing.assignment
+            self.assertEqual([silent], assignment.unmet())
+            self.assertEqual(alone, not assignment.lacking())
+            noted = [note.facts["unheard"] for note in site.notes if note.event == "serves-alone"]
+            self.assertEqual([silent] if alone else [], noted)
+            self.cluster.restart(silent)
+            self.cluster.run(4.0)
+            self.assertEqual(([], ""), (assignment.unmet(), assignment.lacking()))
 
     def test_node_that_meets_the_others_says_nothing_of_what_it_has(self) -> None:
         """What it reported while it had an old copy, it would be held to when the right one is put back."""

@@ -28,6 +28,12 @@ class HealthTests(HttpCase):
         answer = self.ask("GET", "/readyz")
         self.assertEqual((answer.status, answer.body["behind"]), (503, self.node.insight.laggards))
 
+    def test_ready_and_alone(self) -> None:
+        """A node that serves without having heard all others since its start is ready, and says so."""
+        self.node.insight.loneliness = "this node serves alone"
+        answer = self.ask("GET", "/readyz")
+        self.assertEqual((200, {"status": "ready", "alone": "this node serves alone"}), (answer.status, answer.body))
+
     def test_not_ready(self) -> None:
         """A node that is not ready says why, all of it."""
         self.node.insight.reasons = ["the disk is full", "it is in no shard"]

@@ -1,5 +1,6 @@
 """The settings of a node: what they amount to, and one clear line for each that is wrong."""
 
+import math
 import os
 from pathlib import Path
 
@@ -65,6 +66,15 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(("10.0.0.2:8091", "tcp:1", 9), (settings.address, settings.listen, settings.max_key_length))
         self.assertEqual(("/data", 2), (str(settings.data_dir), settings.cache_bytes))
         self.assertFalse(settings.may_force)
+
+    def test_alone_after(self) -> None:
+        """A node that is started again waits 3 s for silent ones, as long as it is told, or for ever."""
+        for text, seconds in ((None, 3.0), ("1", 1.0), ("60", 60.0), ("never", math.inf)):
+            self.assertEqual(seconds, read_settings({"alone-after": text}, GIVEN).alone_seconds)
+        self.assertEqual(math.inf, read_settings({}, {**GIVEN, "KVSD_ALONE_AFTER": "never"}).alone_seconds)
+        for wrong in ("0", "-1", "", "1.5", "Never", "inf"):
+            with self.assertRaisesRegex(SettingsError, '^alone-after is malformed: .* and not "never"'):
+                read_settings({"alone-after": wrong}, GIVEN)
 
     def test_force(self) -> None:
         """Nodes are given up by word of an operator, or not at all; never by themselves."""
